@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What the roles and the verbs share: one host, one store, the common switches. */
+
+#include "err.h"
+#include "host.h"
+#include "plan.h"
+#include "store.h"
+
+struct engine {
+	struct host *host;              /* owned */
+	struct store *store;            /* owned; NULL for verbs that need none */
+	struct plan_state state;        /* descriptors borrowed from store */
+	bool offline, dry_run;
+	unsigned jobs;                  /* 0 = choose */
+};
+
+int engine_open(const char *root, const char *store_path, unsigned flags, struct engine **ret, struct err *e);
+void engine_freep(struct engine **en);
+#define ENGINE_STORE_CREATE 1u
+#define ENGINE_STORE_OPTIONAL 2u /* missing store is fine: engine->store NULL */
