@@ -10,6 +10,7 @@
 
 #include "err.h"
 #include "lock.h"
+#include "plan.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -24,12 +25,23 @@ struct store {
 
 enum store_kind { STORE_PACKAGE, STORE_TREE, STORE_IMAGE, STORE_KERNEL, STORE_PROBE, STORE_OBJECT, STORE_MODULE, STORE_TARGET, STORE_JOURNAL, STORE_KIND_COUNT };
 const char *store_kind_dir(enum store_kind kind);       /* "packages", "trees", … */
+int store_kind_parse(const char *dir, enum store_kind *ret); /* -EINVAL for any other word */
 
-/* Opens, creating the layout when `create`. ERR_STORE_FORMAT for another format. */
+/* Opens, creating the layout when `create`. ERR_STORE_FORMAT for another format, or a directory that holds
+ * something else. -ENOENT when there is none and `create` is false. */
 int store_open(const char *path, bool create, struct store **ret, struct err *e);
 void store_freep(struct store **s);
 
-/* Lock one object for writing. Waits up to timeout_s, ERR_LOCKED after that (object named). */
+/* Removes what dead runs left below tmp/; live stages are left alone. Returns how many, 0 the second time.
+ * Every command that opens the store for writing calls this, then plan_recover(). */
+int store_recover(struct store *s, struct err *e);
+
+/* The directories a plan keeps its state in. The descriptors belong to the caller: store_state_close(). */
+int store_state_open(struct store *s, struct plan_state *ret, struct err *e);
+void store_state_close(struct plan_state *st);
+
+/* Lock one object for writing. Waits up to timeout_s, ERR_LOCKED after that (object named). Who publishes an object
+ * holds its lock until a ref or record names it: gc leaves locked objects alone. */
 int store_lock(struct store *s, enum store_kind kind, const char *id, unsigned timeout_s, struct lock *ret, struct err *e);
 
 bool store_has(struct store *s, enum store_kind kind, const char *id);
@@ -47,10 +59,12 @@ struct store_stage {
 int store_stage_begin(struct store *s, struct store_stage *ret, struct err *e);
 void store_stage_done(struct store_stage *st);
 char *store_stage_path(const struct store_stage *st);
-/* Sync the stage (all files), set directories 0555-less permissions as they are, rename to <kind>/<id>. When the
- * object exists already the stage is dropped and 0 returned. 1 = published now. */
+/* Sync the stage, rename it to <kind>/<id> (mode 0755; modes below stay as they are). When the object exists
+ * already the stage is dropped and 0 returned. 1 = published now. Either way the stage is done with. STORE_IMAGE
+ * publishes the stage's one file image.erofs. On failure the stage stays and the store is unchanged. */
 int store_publish(struct store_stage *st, enum store_kind kind, const char *id, struct err *e);
 
+/* Takes an object away in one step; absent is success. */
 int store_remove(struct store *s, enum store_kind kind, const char *id, struct err *e);
 typedef int (*store_list_fn)(const char *id, void *arg);
 int store_list(struct store *s, enum store_kind kind, store_list_fn fn, void *arg); /* sorted by name */
@@ -61,31 +75,53 @@ int store_ref_set(struct store *s, const char *name, enum store_kind kind, const
 int store_ref_get(struct store *s, const char *name, enum store_kind *ret_kind, char **ret_id); /* -ENOENT */
 int store_ref_remove(struct store *s, const char *name, struct err *e);
 typedef int (*store_ref_fn)(const char *name, enum store_kind kind, const char *id, void *arg);
-int store_ref_list(struct store *s, const char *prefix, store_ref_fn fn, void *arg);
+int store_ref_list(struct store *s, const char *prefix, store_ref_fn fn, void *arg); /* sorted within each directory */
+bool store_ref_name_is_valid(const char *name);
+/* The text of a ref file; -EINVAL for anything else. */
+int store_ref_parse(const char *text, size_t len, enum store_kind *ret_kind, char **ret_id);
 
 /* Records: one JSON object per file, published atomically, keys sorted. */
 int store_record_write(int dirfd, const char *name, json_t *record, mode_t mode, struct err *e);
 int store_record_read(int dirfd, const char *name, json_t **ret, struct err *e); /* -ENOENT silently in e */
 
-/* Trees: id = sha256 over sorted lines "<type> <mode octal> <size> <sha256|link text> <path>\n".
- * trees/<id>/root/ holds the payload, trees/<id>/record.json: version, arch, kind, source, list of files with
- * size, mode, sha256 and (for the quick check) inode, mtime_ns, ctime_ns. */
-struct tree_id { char hex[65]; };
+/* Trees: id = sha256 over lines "<type> <mode octal> <size> <sha256|link text> <path>\n" sorted by path; type is f, d
+ * or l. Modes are those a tree has in the store, whoever unpacked it: 555 for what anybody may execute, else 444;
+ * directories 755, links 777 with the size of their text. Any other kind of file is refused (ERR_FORMAT).
+ * trees/<id>/root/ holds the payload, trees/<id>/record.json: what the caller gave (version, arch, kind, source)
+ * and id, size_bytes and files: path, type, mode, and for files size, sha256, inode, mtime_ns, ctime_ns, for links
+ * target. Hashing runs on several threads. */
 int store_tree_digest(int root_fd, char ret_id[65], json_t **ret_files, struct err *e);
-/* Publish a staged payload directory (stage/root) with `meta` merged into the record. */
+/* Publish a staged payload directory (stage/root) with `meta` merged into the record. Files become read-only.
+ * Same answers as store_publish(). */
 int store_tree_add(struct store_stage *st, json_t *meta, char ret_id[65], struct err *e);
+/* -ENOENT with an explanation when it is not there. Either ret may be NULL. */
 int store_tree_open(struct store *s, const char *id, int *ret_root_fd, json_t **ret_record, struct err *e);
 enum store_verify { STORE_VERIFY_QUICK, STORE_VERIFY_FULL };
-/* Quick: record and unchanged size, inode, mtime, ctime. Full reads everything. ERR_STORE_DAMAGED names the first
- * difference; ret_problems (may be NULL) collects all as JSON strings. */
+/* Quick: the record, and for each file unchanged size, inode, mtime and ctime; only a file that differs there is
+ * read (a store copied elsewhere is not damaged). Full reads everything. ERR_STORE_DAMAGED names the first
+ * difference; problems (an array, may be NULL) collects all as strings. */
 int store_tree_verify(struct store *s, const char *id, enum store_verify how, json_t *problems, struct err *e);
 
-/* What nothing reaches. */
-struct store_gc_result { uint64_t objects, bytes; };
-int store_gc(struct store *s, bool dry_run, json_t *ret_list, struct store_gc_result *ret, struct err *e);
+/* An immutable EROFS image of the tree's payload as images/<id>.erofs, the same bytes on every machine: 1 = built
+ * now, 0 = there already. Runs mkfs.erofs (ERR_TOOL_MISSING). Its digest is kept in images/<id>.json. */
+int store_image_build(struct store *s, const char *id, struct err *e);
 
-/* Give a tree to a target directory by the cheapest safe way. */
+/* What neither a ref nor a target nor a running transaction reaches. A record reaches every object whose id it
+ * mentions anywhere, alone or as part of a path, and so on from there. Objects that are locked stay. ret_list: an array of
+ * {"object": "<kind dir>/<id>", "size_bytes"}. */
+struct store_gc_result { uint64_t objects, bytes; };
+int store_gc(struct store *s, bool dry_run, json_t **ret_list, struct store_gc_result *ret, struct err *e);
+
+/* Give a tree to a target directory. What the receiver may do decides what is safe:
+ *   STORE_RECEIVER_OWN    the directory must stand on its own (an image, a root that is copied or outlives mounts) and may be written: reflink, copy
+ *   STORE_RECEIVER_MOUNT  mounts are fine and the receiver cannot undo them: read-only bind first
+ *   STORE_RECEIVER_TRUSTED nobody writes there but us: hard links are allowed besides
+ * A hard link shares the file itself, so a privileged container could alter the store through it: refused
+ * (ERR_UNSUPPORTED) but for STORE_RECEIVER_TRUSTED. SHARE_AUTO takes the first that works of bind (MOUNT), reflink, hard link (TRUSTED),
+ * copy; ret_used says which. The name `to` must not exist; on failure nothing is left there. */
 enum store_share { SHARE_AUTO, SHARE_REFLINK, SHARE_HARDLINK, SHARE_BIND, SHARE_OVERLAY, SHARE_EROFS, SHARE_COPY };
+enum store_receiver { STORE_RECEIVER_OWN, STORE_RECEIVER_MOUNT, STORE_RECEIVER_TRUSTED };
 const char *store_share_name(enum store_share m);
 int store_share_parse(const char *s, enum store_share *ret);
-int store_tree_share(struct store *s, const char *id, int to_dirfd, const char *to, enum store_share how, enum store_share *ret_used, struct err *e);
+int store_tree_share(struct store *s, const char *id, int to_dirfd, const char *to, enum store_receiver receiver,
+		     enum store_share how, enum store_share *ret_used, struct err *e);

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store.h"
+
+#include "fd.h"
+#include "publish.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define RECORD_SIZE_MAX ((size_t)64 << 20)
+
+int store_record_write(int dirfd, const char *name, json_t *record, mode_t mode, struct err *e)
+{
+	_cleanup_free_ char *text = json_dumps(record, JSON_SORT_KEYS | JSON_INDENT(1));
+	size_t len;
+	int r;
+
+	if (!text)
+		return err_oom(e);
+	/* The terminator's place holds the final line feed; the length tells where it ends. */
+	len = strlen(text);
+	text[len] = '\n';
+	r = publish_bytes(dirfd, name, text, len + 1, mode);
+	if (r < 0)
+		return err_errno(e, r, "cannot write the record %s", name);
+	return 0;
+}
+
+int store_record_read(int dirfd, const char *name, json_t **ret, struct err *e)
+{
+	_cleanup_free_ char *text = NULL;
+	json_error_t where;
+	json_t *record;
+	size_t len;
+	int r;
+
+	r = read_file_at(dirfd, name, RECORD_SIZE_MAX, &text, &len);
+	if (r == -ENOENT)
+		return r;
+	if (r < 0)
+		return err_errno(e, r, "cannot read the record %s", name);
+	record = json_loadb(text, len, JSON_REJECT_DUPLICATES, &where);
+	if (!json_is_object(record)) {
+		json_decref(record);
+		(void)err_set(e, ERR_STORE_DAMAGED, "the record %s is not valid: line %d: %s", name,
+			      where.line, where.text[0] ? where.text : "not an object");
+		return err_object(e, "%s", name);
+	}
+	*ret = record;
+	return 0;
+}
