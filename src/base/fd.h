@@ -23,5 +23,8 @@ int dir_open_at(int dirfd, const char *path); /* O_RDONLY|O_DIRECTORY|O_CLOEXEC|
 int fd_reopen(int fd, int flags);             /* through /proc/self/fd */
 
 /* Copy all bytes of a regular file: reflink, else copy_file_range, else read/write.
- * ret_method (may be NULL) says which: "reflink", "copy_file_range", "copy". */
+ * `to_fd` must be empty; both file positions are left alone. ret_method (may be NULL) says which: "reflink", "copy_file_range", "copy". */
 int copy_fd(int from_fd, int to_fd, const char **ret_method);
+
+/* Same by read and write alone, so the two files share no blocks. */
+int copy_fd_plain(int from_fd, int to_fd);

@@ -31,14 +31,14 @@ int parse_u64(struct span s, uint64_t max, uint64_t *ret);    /* decimal */
 int parse_hex64(struct span s, uint64_t max, uint64_t *ret);  /* with or without 0x */
 int parse_octal(struct span s, uint32_t max, uint32_t *ret);
 int parse_bool(struct span s, bool *ret);                     /* yes/no, true/false, on/off, 1/0 */
-int parse_size(struct span s, uint64_t *ret_bytes);           /* 10, 10K, 10M, 10G (powers of 1024) */
+int parse_size(struct span s, uint64_t *ret_bytes);           /* 10, 10K, 10M, 10G, 10T (powers of 1024) */
 int parse_duration(struct span s, unsigned *ret_s);           /* 90, 90s, 5m, 2h */
 int parse_hexbytes(struct span s, uint8_t *out, size_t n);    /* exactly 2n hex digits */
 void hex_encode(const uint8_t *bytes, size_t n, char *out);   /* lower case, out has 2n + 1 */
 
 /* Driver version: digits and dots, 2 to 4 groups (535.261.03). */
 bool version_is_valid(const char *s);
-int version_compare(const char *a, const char *b);            /* <0, 0, >0 by numeric groups */
+int version_compare(const char *a, const char *b);            /* -1, 0, 1 by numeric groups; a missing group is lower */
 
 /* A name usable as one path component in our own trees: [A-Za-z0-9._+:~-], not ".", "..", 1–255 bytes. */
 bool name_is_safe(const char *s);
