@@ -16,14 +16,14 @@ enum path_follow {
 
 /* Check and normalise a relative name from an archive, manifest or record: strips leading "./" and doubled or
  * trailing slashes. Refuses (-EINVAL) absolute names, "..", "." inside, bytes below 0x20 and 0x7f,
- * components over 255, total over 4095. An empty result is allowed and means the directory itself.
+ * components over 255 bytes, more than 200 components, total over 4095. An empty result is allowed and means the directory itself.
  * ret: caller frees. */
 int path_clean(const char *name, char **ret);
-bool path_name_is_clean(const char *name);
+bool path_name_is_clean(const char *name); /* already normal and not empty */
 
 /* openat() with the path resolved beneath dirfd (openat2 RESOLVE_BENEATH|NO_SYMLINKS or RESOLVE_IN_ROOT, with
  * a component walk where the kernel lacks openat2). O_CLOEXEC is added. A leading "/" is dropped.
- * -EXDEV when a path escapes. */
+ * -EXDEV when a path escapes, or names ".." with PATH_NO_SYMLINKS. Magic links of /proc are refused (-ELOOP). */
 int path_open_at(int dirfd, const char *path, int flags, mode_t mode, enum path_follow follow);
 
 /* Open (and create, 0755 & ~umask) the directory part of `path` beneath dirfd; *ret_name points into `path` at
@@ -32,7 +32,7 @@ int path_open_parent(int dirfd, const char *path, bool create, enum path_follow 
 
 int path_mkdirs(int dirfd, const char *path, mode_t mode, enum path_follow follow);
 int path_stat(int dirfd, const char *path, struct stat *ret, enum path_follow follow); /* last link not followed */
-bool path_exists(int dirfd, const char *path);
+bool path_exists(int dirfd, const char *path); /* with PATH_IN_ROOT; a dangling link exists */
 
 /* Pretend the kernel has no openat2 (tests of the fallback). */
 void path_test_no_openat2(bool on);
