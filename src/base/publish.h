@@ -24,7 +24,7 @@ void tmpname_done(struct tmpname *t);                       /* closes and unlink
 
 int publish_bytes(int dirfd, const char *name, const void *buf, size_t len, mode_t mode);
 int publish_tmp(struct tmpname *t, const char *name, bool replace); /* sync, rename, sync dir; disarms */
-int publish_symlink(int dirfd, const char *name, const char *target); /* creates or replaces atomically */
+int publish_symlink(int dirfd, const char *name, const char *target); /* creates or replaces a file or link atomically */
 
 /* Rename from_dirfd/from (a complete file or tree the caller has synced with tree_sync()) to to_dirfd/to.
  * replace false: -EEXIST when it exists (renameat2 NOREPLACE with a fallback). Syncs both directories. */
