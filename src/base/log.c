@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "log.h"
+#include "fd.h"
+#include "strbuf.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <string.h>
+#include <time.h>
+
+#define MESSAGE_MAX ((size_t)64 << 10)
+#define REDRAW_NS   100000000u
+#define BAR_CELLS   20
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct log_config config = { .fd = -1, .file_fd = -1, .level = LOG_INFO_LEVEL };
+static enum progress_mode progress_mode = PROGRESS_AUTO;
+static bool bar_is_shown; /* the cursor stands in a progress line */
+
+static const struct {
+	const char *name, *prefix, *colour;
+} levels[] = {
+	[LOG_ERROR_LEVEL] = { "error", "error: ", "\033[1;31m" },
+	[LOG_WARN_LEVEL] = { "warning", "warning: ", "\033[1;33m" },
+	[LOG_INFO_LEVEL] = { "info", "", "" },
+	[LOG_DEBUG_LEVEL] = { "debug", "debug: ", "\033[2m" },
+};
+
+void log_setup(const struct log_config *c)
+{
+	pthread_mutex_lock(&mutex);
+	config = *c;
+	pthread_mutex_unlock(&mutex);
+}
+
+static void add_time(struct strbuf *b)
+{
+	time_t now = time(NULL);
+	char text[32];
+	struct tm tm;
+
+	if (gmtime_r(&now, &tm) && strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm))
+		(void)strbuf_puts(b, text);
+}
+
+/* Length of the well-formed UTF-8 sequence at p, 0 if there is none. */
+static size_t utf8_len(const unsigned char *p, size_t left)
+{
+	size_t n = p[0] < 0x80			 ? 1
+		   : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
+		   : (p[0] & 0xf0) == 0xe0	 ? 3
+		   : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
+						 : 0;
+
+	if (n == 0 || n > left)
+		return 0;
+	for (size_t i = 1; i < n; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	/* Overlong forms, surrogates, beyond U+10FFFF; C1 controls reach a terminal too. */
+	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] >= 0xa0) ||
+	    (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] >= 0x90) || (p[0] == 0xc2 && p[1] < 0xa0))
+		return 0;
+	return n;
+}
+
+/* Messages quote names from archives and other people's output: nothing in them may steer a terminal or break
+ * a JSON line. */
+static void add_clean(struct strbuf *b, const char *s, bool json)
+{
+	const unsigned char *p = (const unsigned char *)s;
+	size_t left = strlen(s);
+
+	while (left > 0) {
+		size_t n = utf8_len(p, left);
+
+		if (n == 0) {
+			(void)strbuf_puts(b, json ? "\\ufffd" : "?");
+			n = 1;
+		} else if (json && (*p == '"' || *p == '\\')) {
+			(void)strbuf_printf(b, "\\%c", *p);
+		} else if (*p >= 0x20 && *p != 0x7f) {
+			(void)strbuf_append(b, p, n);
+		} else if (json) {
+			(void)strbuf_printf(b, "\\u%04x", *p);
+		} else {
+			(void)strbuf_putc(b, *p == '\n' || *p == '\t' ? (char)*p : '?');
+		}
+		p += n;
+		left -= n;
+	}
+}
+
+static void write_line(int fd, const struct strbuf *line)
+{
+	if (strbuf_error(line) == 0)
+		(void)write_all(fd, line->buf, line->len);
+}
+
+static void write_json(int fd, enum log_level level, const char *text)
+{
+	_cleanup_(strbuf_done) struct strbuf line = STRBUF_INIT(8 * MESSAGE_MAX);
+
+	(void)strbuf_puts(&line, "{\"time\":\"");
+	add_time(&line);
+	(void)strbuf_printf(&line, "\",\"level\":\"%s\",\"message\":\"", levels[level].name);
+	add_clean(&line, text, true);
+	(void)strbuf_puts(&line, "\"}\n");
+	write_line(fd, &line);
+}
+
+static void write_text(int fd, enum log_level level, const char *text)
+{
+	_cleanup_(strbuf_done) struct strbuf line = STRBUF_INIT(2 * MESSAGE_MAX);
+	const char *colour = config.colour ? levels[level].colour : "";
+
+	if (bar_is_shown)
+		(void)strbuf_puts(&line, "\r\033[K");
+	bar_is_shown = false;
+	(void)strbuf_printf(&line, "%s%s%s", colour, levels[level].prefix, *colour ? "\033[0m" : "");
+	add_clean(&line, text, false);
+	(void)strbuf_putc(&line, '\n');
+	write_line(fd, &line);
+}
+
+static void write_file_text(int fd, enum log_level level, const char *text)
+{
+	_cleanup_(strbuf_done) struct strbuf line = STRBUF_INIT(2 * MESSAGE_MAX);
+
+	add_time(&line);
+	(void)strbuf_printf(&line, " %s ", levels[level].name);
+	add_clean(&line, text, false);
+	(void)strbuf_putc(&line, '\n');
+	write_line(fd, &line);
+}
+
+void log_msg(enum log_level level, const char *fmt, ...)
+{
+	_cleanup_(strbuf_done) struct strbuf text = STRBUF_INIT(MESSAGE_MAX);
+	int saved = errno;
+	va_list ap;
+
+	pthread_mutex_lock(&mutex);
+	if ((config.fd >= 0 && level <= config.level) || config.file_fd >= 0) {
+		va_start(ap, fmt);
+		if (strbuf_vprintf(&text, fmt, ap) < 0)
+			(void)(strbuf_reset(&text), strbuf_puts(&text, "(a message too long to show)"));
+		va_end(ap);
+		if (config.fd >= 0 && level <= config.level)
+			(config.format == LOG_FORMAT_JSON ? write_json : write_text)(config.fd, level,
+										     strbuf_str(&text));
+		if (config.file_fd >= 0)
+			(config.format == LOG_FORMAT_JSON ? write_json : write_file_text)(
+			    config.file_fd, level, strbuf_str(&text));
+	}
+	pthread_mutex_unlock(&mutex);
+	errno = saved;
+}
+
+void progress_setup(enum progress_mode mode)
+{
+	pthread_mutex_lock(&mutex);
+	progress_mode = mode;
+	pthread_mutex_unlock(&mutex);
+}
+
+static enum progress_mode effective_mode(void)
+{
+	if (config.fd < 0 || config.level < LOG_INFO_LEVEL)
+		return PROGRESS_NONE;
+	if (config.format == LOG_FORMAT_JSON && progress_mode != PROGRESS_NONE)
+		return PROGRESS_PLAIN;
+	if (progress_mode != PROGRESS_AUTO)
+		return progress_mode;
+	return isatty(config.fd) ? PROGRESS_BAR : PROGRESS_PLAIN;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static void add_bytes(struct strbuf *b, uint64_t bytes)
+{
+	static const char units[][4] = { "B", "KiB", "MiB", "GiB", "TiB" };
+	double v = (double)bytes;
+	size_t i = 0;
+
+	while (v >= 1024 && i + 1 < ARRAY_LEN(units)) {
+		v /= 1024;
+		i++;
+	}
+	(void)strbuf_printf(b, i ? "%.1f %s" : "%.0f %s", v, units[i]);
+}
+
+static unsigned percent(const struct progress *p)
+{
+	if (p->total_bytes == 0 || p->done_bytes >= p->total_bytes)
+		return 100;
+	return (unsigned)((double)p->done_bytes * 100 / (double)p->total_bytes);
+}
+
+static void add_bar(struct strbuf *b, const struct progress *p, uint64_t elapsed_ns)
+{
+	unsigned cells = percent(p) * BAR_CELLS / 100;
+	double rate = (double)p->done_bytes / ((double)elapsed_ns / 1e9 + 1e-9);
+
+	(void)strbuf_putc(b, '[');
+	for (unsigned i = 0; i < BAR_CELLS; i++)
+		(void)strbuf_putc(b, i < cells ? '#' : '.');
+	(void)strbuf_printf(b, "] %3u %% ", percent(p));
+	add_bytes(b, p->done_bytes);
+	(void)strbuf_puts(b, " of ");
+	add_bytes(b, p->total_bytes);
+	if (p->done_bytes > 0 && p->done_bytes < p->total_bytes && elapsed_ns > 500000000u) {
+		uint64_t left_s = (uint64_t)((double)(p->total_bytes - p->done_bytes) / rate + 0.5);
+
+		(void)strbuf_printf(b, ", %" PRIu64 ":%02" PRIu64 " left", left_s / 60, left_s % 60);
+	}
+}
+
+static void draw_bar(struct progress *p, uint64_t now)
+{
+	_cleanup_(strbuf_done) struct strbuf line = STRBUF_INIT(4096);
+
+	(void)strbuf_puts(&line, "\r\033[K");
+	add_clean(&line, p->what, false);
+	(void)strbuf_putc(&line, ' ');
+	if (p->total_bytes)
+		add_bar(&line, p, now - p->started_ns);
+	else
+		add_bytes(&line, p->done_bytes);
+	pthread_mutex_lock(&mutex);
+	write_line(config.fd, &line);
+	bar_is_shown = true;
+	pthread_mutex_unlock(&mutex);
+	p->drawn_ns = now;
+}
+
+static void plain_line(const struct progress *p)
+{
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT(256);
+
+	add_bytes(&b, p->done_bytes);
+	log_info("%s: %s (%u %%)", p->what, strbuf_str(&b), percent(p));
+}
+
+void progress_begin(struct progress *p, const char *what, uint64_t total_bytes)
+{
+	*p = (struct progress){ .what = what, .total_bytes = total_bytes, .started_ns = now_ns() };
+	if (effective_mode() == PROGRESS_PLAIN)
+		log_info("%s ...", what);
+}
+
+void progress_update(struct progress *p, uint64_t done_bytes)
+{
+	enum progress_mode mode = effective_mode();
+	uint64_t now;
+	int quarter;
+
+	p->done_bytes = done_bytes;
+	if (mode == PROGRESS_BAR) {
+		now = now_ns();
+		if (p->drawn_ns == 0 || now - p->drawn_ns >= REDRAW_NS)
+			draw_bar(p, now);
+	} else if (mode == PROGRESS_PLAIN && p->total_bytes) {
+		quarter = (int)(percent(p) / 25);
+		if (quarter > p->shown_quarter && quarter < 4) {
+			p->shown_quarter = quarter;
+			plain_line(p);
+		}
+	}
+}
+
+void progress_end(struct progress *p)
+{
+	enum progress_mode mode = effective_mode();
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT(256);
+
+	if (mode == PROGRESS_BAR) {
+		draw_bar(p, now_ns());
+		pthread_mutex_lock(&mutex);
+		(void)write_all(config.fd, "\n", 1);
+		bar_is_shown = false;
+		pthread_mutex_unlock(&mutex);
+	} else if (mode == PROGRESS_PLAIN) {
+		add_bytes(&b, p->done_bytes);
+		log_info("%s: done, %s in %.1f s", p->what, strbuf_str(&b),
+			 (double)(now_ns() - p->started_ns) / 1e9);
+	}
+}
