@@ -1,5 +1,24 @@
-/* SPDX-License-Identifier: Apache-2.0 */
-int main(void)
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One binary, several names: under a name of the table it is a drop-in for the program of that name. */
+#include "cmd.h"
+
+#include <string.h>
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+} invocation_names[] = {
+	{ "nvdriver", app_main },
+};
+
+int main(int argc, char **argv)
 {
-	return 0;
+	const char *slash = argc > 0 && argv[0] ? strrchr(argv[0], '/') : NULL;
+	const char *name = slash ? slash + 1 : argc > 0 && argv[0] ? argv[0] : "nvdriver";
+
+	for (size_t i = 0; i < ARRAY_LEN(invocation_names); i++)
+		if (strcmp(name, invocation_names[i].name) == 0)
+			return invocation_names[i].run(argc, argv);
+	return app_main(argc, argv);
 }

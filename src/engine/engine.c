@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine.h"
+#include "fd.h"
+#include "log.h"
+
+#include <string.h>
+
+static int engine_open_store(struct engine *en, const char *path, unsigned flags, struct err *e)
+{
+	struct stat st;
+	int r;
+
+	if ((flags & ENGINE_STORE_OPTIONAL) && stat(path, &st) < 0 && errno == ENOENT)
+		return 0;
+	r = store_open(path, flags & ENGINE_STORE_CREATE, &en->store, e);
+	if (r < 0)
+		return r;
+	en->state.journal_fd = dir_open_at(en->store->dir_fd, store_kind_dir(STORE_JOURNAL));
+	en->state.targets_fd = dir_open_at(en->store->dir_fd, store_kind_dir(STORE_TARGET));
+	if (en->state.journal_fd < 0 || en->state.targets_fd < 0)
+		return err_errno(e, en->state.journal_fd < 0 ? en->state.journal_fd : en->state.targets_fd,
+				 "cannot open the journal of store %s", path);
+	if (en->store->read_only)
+		return 0;
+	/* Promise 1: whatever an earlier run left half done is taken back or finished before anything else. */
+	r = store_recover(en->store, e);
+	if (r < 0)
+		return err_wrap(e, "recovering store %s", path);
+	r = plan_recover(&en->state, e);
+	if (r < 0)
+		return err_wrap(e, "recovering interrupted operations");
+	if (r > 0)
+		log_info("recovered %d interrupted operation%s", r, r == 1 ? "" : "s");
+	return 0;
+}
+
+int engine_open(const char *root, const char *store_path, unsigned flags, struct engine **ret, struct err *e)
+{
+	_cleanup_(engine_freep) struct engine *en = calloc(1, sizeof(*en));
+	int r;
+
+	if (!en)
+		return err_oom(e);
+	en->state.journal_fd = en->state.targets_fd = -EBADF;
+	r = host_open(root, &en->host, e);
+	if (r < 0)
+		return r;
+	r = engine_open_store(en, store_path, flags, e);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(en);
+	return 0;
+}
+
+void engine_freep(struct engine **en)
+{
+	if (!*en)
+		return;
+	close_fdp(&(*en)->state.journal_fd);
+	close_fdp(&(*en)->state.targets_fd);
+	store_freep(&(*en)->store);
+	host_freep(&(*en)->host);
+	freep(en);
+}
