@@ -3,6 +3,9 @@
  * Every verb, in the order help shows them. */
 #include "cmd.h"
 
+extern const struct cmd cmd_prepare;
+
 const struct cmd *const cmd_table[] = {
+	&cmd_prepare,
 	NULL,
 };
