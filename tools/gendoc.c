@@ -79,7 +79,8 @@ static void roff_options(const struct opt *o)
 static void roff_cmd(const struct cmd *c)
 {
 	printf(".SH \"nvdriver %s%s%s\"\n", c->name, c->sub ? " " : "", sub_of(c));
-	printf(".B nvdriver %s%s%s\n[\\fIOPTIONS\\fR] %s\n.PP\n", c->name, c->sub ? " " : "", sub_of(c), c->args ? c->args : "");
+	printf(".B nvdriver %s%s%s\n[\\fIOPTIONS\\fR] %s\n.PP\n", c->name, c->sub ? " " : "", sub_of(c),
+	       c->args ? c->args : "");
 	roff_paragraphs(c->description);
 	roff_options(c->options);
 	if (c->examples) {
@@ -98,8 +99,10 @@ static int man_verb(const char *name)
 			head = cmd_table[i];
 	if (!head)
 		return 1;
-	printf(".TH NVDRIVER\\-%s 8 \"\" \"nvdriver %s\" \"System administration\"\n", name, NVDRIVER_VERSION);
-	printf(".SH NAME\nnvdriver\\-%s \\- %s\n", name, head->sub ? "a group of nvdriver's commands" : head->summary);
+	printf(".TH NVDRIVER\\-%s 8 \"\" \"nvdriver %s\" \"System administration\"\n", name,
+	       NVDRIVER_VERSION);
+	printf(".SH NAME\nnvdriver\\-%s \\- %s\n", name,
+	       head->sub ? "a group of nvdriver's commands" : head->summary);
 	for (size_t i = 0; cmd_table[i]; i++)
 		if (strcmp(cmd_table[i]->name, name) == 0 && is_shown(i))
 			roff_cmd(cmd_table[i]);
@@ -113,7 +116,8 @@ static void man_errors(void)
 {
 	const struct err_row *row;
 
-	printf(".SH ERRORS\nEvery failure has a slug that does not change between releases; \\-\\-json prints it as\n"
+	printf(".SH ERRORS\nEvery failure has a slug that does not change between releases; \\-\\-json "
+	       "prints it as\n"
 	       ".B error.slug\nwith object, reason and next step.\n");
 	for (size_t i = 0; (row = err_row(i)); i++) {
 		printf(".TP\n.B ");
@@ -146,7 +150,8 @@ static void man_program(void)
 	printf(".TH NVDRIVER 8 \"\" \"nvdriver %s\" \"System administration\"\n", NVDRIVER_VERSION);
 	printf(".SH NAME\nnvdriver \\- the life of an NVIDIA driver on Linux\n"
 	       ".SH SYNOPSIS\n.B nvdriver\n[\\fIOPTIONS\\fR] \\fICOMMAND\\fR [\\fIARGUMENTS\\fR]\n"
-	       ".SH DESCRIPTION\nTakes an NVIDIA driver from its package to a verified, running state, and back out again.\n"
+	       ".SH DESCRIPTION\nTakes an NVIDIA driver from its package to a verified, running state, and "
+	       "back out again.\n"
 	       ".SH COMMANDS\n");
 	for (size_t i = 0; cmd_table[i]; i++) {
 		const struct cmd *c = cmd_table[i];
@@ -163,8 +168,10 @@ static void man_program(void)
 	for (size_t i = 0; i < ARRAY_LEN(exit_statuses); i++)
 		printf(".TP\n.B %s\n%s\n", exit_statuses[i][0], exit_statuses[i][1]);
 	man_errors();
-	printf(".SH FILES\n.TP\n.I /var/lib/nvdriver\nthe driver store, unless NVDRIVER_STORE or \\-\\-store names another\n"
-	       ".SH ENVIRONMENT\n.TP\n.B NVDRIVER_STORE\nthe driver store\n.TP\n.B NO_COLOR\nno colour when set and not empty\n");
+	printf(".SH FILES\n.TP\n.I /var/lib/nvdriver\nthe driver store, unless NVDRIVER_STORE or \\-\\-store "
+	       "names another\n"
+	       ".SH ENVIRONMENT\n.TP\n.B NVDRIVER_STORE\nthe driver store\n.TP\n.B NO_COLOR\nno colour when "
+	       "set and not empty\n");
 }
 
 /* -- bash -- */
@@ -209,7 +216,8 @@ static void bash_case(const struct cmd *c)
 static void bash_completion(void)
 {
 	printf("# bash completion for nvdriver, made from its command tables\n_nvdriver()\n{\n"
-	       "\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb=${COMP_WORDS[1]} words=\n"
+	       "\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb=${COMP_WORDS[1]} "
+	       "words=\n"
 	       "\t[ \"$COMP_CWORD\" -gt 2 ] && verb=\"$verb ${COMP_WORDS[2]}\"\n"
 	       "\tCOMPREPLY=()\n\tcase \"$prev\" in\n");
 	bash_values(app_options);
@@ -233,7 +241,8 @@ static void bash_completion(void)
 		}
 	}
 	printf("\tesac\n\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
-	       "\t[ ${#COMPREPLY[@]} -gt 0 ] || COMPREPLY=($(compgen -f -- \"$cur\"))\n}\ncomplete -F _nvdriver nvdriver\n");
+	       "\t[ ${#COMPREPLY[@]} -gt 0 ] || COMPREPLY=($(compgen -f -- \"$cur\"))\n}\ncomplete -F "
+	       "_nvdriver nvdriver\n");
 }
 
 /* -- zsh -- */
@@ -256,7 +265,8 @@ static void zsh_options(const struct opt *o)
 
 		if (o->hidden)
 			continue;
-		printf(" '%s--%s%s[", o->type == OPT_LIST || o->type == OPT_COUNT ? "*" : "", o->name, o->arg ? "=" : "");
+		printf(" '%s--%s%s[", o->type == OPT_LIST || o->type == OPT_COUNT ? "*" : "", o->name,
+		       o->arg ? "=" : "");
 		zsh_quote(o->help);
 		printf("]");
 		if (o->arg)
@@ -293,7 +303,8 @@ static void zsh_completion(void)
 	       "\tlocal -a verbs\n\tif (( CURRENT == 2 )); then\n\t\tverbs=(");
 	for (size_t i = 0; cmd_table[i]; i++)
 		if (is_first(i))
-			zsh_describe(cmd_table[i]->name, cmd_table[i]->sub ? "a group of commands" : cmd_table[i]->summary);
+			zsh_describe(cmd_table[i]->name,
+				     cmd_table[i]->sub ? "a group of commands" : cmd_table[i]->summary);
 	printf(")\n\t\t_describe command verbs\n\t\treturn\n\tfi\n\tcase \"$words[2] $words[3]\" in\n");
 	for (size_t i = 0; cmd_table[i]; i++) {
 		const struct cmd *c = cmd_table[i];

@@ -13,22 +13,31 @@
 #include <string.h>
 
 #define DEFAULT_STORE "/var/lib/nvdriver"
-#define OPTIONS_MAX 64
+#define OPTIONS_MAX   64
 
 #define COMMON(field) offsetof(struct app, field)
 const struct opt app_options[] = {
-	{ "root", 0, "DIR", "the machine to read facts from and to change, instead of the running one", OPT_STRING, COMMON(root), "dir", false },
-	{ "store", 0, "DIR", "driver store (default: NVDRIVER_STORE, else " DEFAULT_STORE ")", OPT_STRING, COMMON(store_path), "dir", false },
-	{ "dry-run", 'n', NULL, "show what would be done and change nothing", OPT_FLAG, COMMON(dry_run), NULL, false },
+	{ "root", 0, "DIR", "the machine to read facts from and to change, instead of the running one",
+	  OPT_STRING, COMMON(root), "dir", false },
+	{ "store", 0, "DIR", "driver store (default: NVDRIVER_STORE, else " DEFAULT_STORE ")", OPT_STRING,
+	  COMMON(store_path), "dir", false },
+	{ "dry-run", 'n', NULL, "show what would be done and change nothing", OPT_FLAG, COMMON(dry_run), NULL,
+	  false },
 	{ "json", 0, NULL, "print the result as one JSON object", OPT_FLAG, COMMON(json), NULL, false },
-	{ "offline", 0, NULL, "make any use of the network an error", OPT_FLAG, COMMON(offline), NULL, false },
+	{ "offline", 0, NULL, "make any use of the network an error", OPT_FLAG, COMMON(offline), NULL,
+	  false },
 	{ "yes", 'y', NULL, "answer every question with yes", OPT_FLAG, COMMON(yes), NULL, false },
 	{ "verbose", 'v', NULL, "say more; twice for everything", OPT_COUNT, COMMON(verbose), NULL, false },
-	{ "quiet", 'q', NULL, "say less; only warnings and errors, twice only errors", OPT_COUNT, COMMON(quiet), NULL, false },
-	{ "log-file", 0, "FILE", "append every message to FILE as well", OPT_STRING, COMMON(log_file), "file", false },
-	{ "log-format", 0, "FORMAT", "text or json lines on stderr", OPT_STRING, COMMON(log_format), "text json", false },
-	{ "color", 0, "WHEN", "auto, always or never; NO_COLOR is honoured", OPT_STRING, COMMON(color), "auto always never", false },
-	{ "progress", 0, "HOW", "auto, bar, plain or none", OPT_STRING, COMMON(progress), "auto bar plain none", false },
+	{ "quiet", 'q', NULL, "say less; only warnings and errors, twice only errors", OPT_COUNT,
+	  COMMON(quiet), NULL, false },
+	{ "log-file", 0, "FILE", "append every message to FILE as well", OPT_STRING, COMMON(log_file), "file",
+	  false },
+	{ "log-format", 0, "FORMAT", "text or json lines on stderr", OPT_STRING, COMMON(log_format),
+	  "text json", false },
+	{ "color", 0, "WHEN", "auto, always or never; NO_COLOR is honoured", OPT_STRING, COMMON(color),
+	  "auto always never", false },
+	{ "progress", 0, "HOW", "auto, bar, plain or none", OPT_STRING, COMMON(progress),
+	  "auto bar plain none", false },
 	{ "help", 'h', NULL, "show this help", OPT_FLAG, COMMON(help), NULL, false },
 	{ 0 },
 };
@@ -83,7 +92,8 @@ static int opt_store(const struct opt *o, void *base, const char *value, struct 
 		return 0;
 	case OPT_DURATION:
 		if (parse_duration(SPAN(value), &seconds) < 0)
-			return err_set(e, ERR_USAGE, "--%s takes a time such as 90, 5m or 2h, not '%s'", o->name, value);
+			return err_set(e, ERR_USAGE, "--%s takes a time such as 90, 5m or 2h, not '%s'",
+				       o->name, value);
 		*(unsigned *)at = seconds;
 		return 0;
 	}
@@ -143,7 +153,8 @@ static int opt_set_parse(struct opt_set *s, int argc, char **argv, struct err *e
 		if (c == '?' && optopt > 0 && optopt < 256)
 			return err_set(e, ERR_USAGE, "unknown option -%c", optopt);
 		if (c == '?')
-			return err_set(e, ERR_USAGE, "option %s is unknown, ambiguous, or takes no value", argv[optind - 1]);
+			return err_set(e, ERR_USAGE, "option %s is unknown, ambiguous, or takes no value",
+				       argv[optind - 1]);
 		if (c == ':')
 			return err_set(e, ERR_USAGE, "option %s needs a value", argv[optind - 1]);
 		o = opt_set_find(s, c, &base);
@@ -203,11 +214,14 @@ static int app_setup_output(const struct app *app, int *ret_log_fd, struct err *
 		r = choose("progress", app->progress, modes, &mode, e);
 	if (r < 0)
 		return r;
-	c.level = level < LOG_ERROR_LEVEL ? LOG_ERROR_LEVEL : level > LOG_DEBUG_LEVEL ? LOG_DEBUG_LEVEL : level;
+	c.level = level < LOG_ERROR_LEVEL   ? LOG_ERROR_LEVEL
+		  : level > LOG_DEBUG_LEVEL ? LOG_DEBUG_LEVEL
+					    : level;
 	c.format = format == 1 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT;
 	c.colour = colour == 1 || (colour == 0 && isatty(STDERR_FILENO) && !(no_colour && *no_colour));
 	if (app->log_file) {
-		*ret_log_fd = open(app->log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
+		*ret_log_fd =
+		    open(app->log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
 		if (*ret_log_fd < 0)
 			return err_errno(e, -errno, "cannot open log file %s", app->log_file);
 		c.file_fd = *ret_log_fd;
@@ -238,9 +252,9 @@ static int app_open_engine(struct app *app, const struct cmd *cmd, struct err *e
 
 static void report_json(const struct err *e)
 {
-	json_t *o = json_pack("{s:{s:s,s:s?,s:s,s:s,s:s}}", "error", "slug", err_slug(e->code), "object", e->object,
-			      "reason", e->reason ? e->reason : err_sentence(e->code), "sentence", err_sentence(e->code),
-			      "next_step", e->next ? e->next : err_next_step(e->code));
+	json_t *o = json_pack("{s:{s:s,s:s?,s:s,s:s,s:s}}", "error", "slug", err_slug(e->code), "object",
+			      e->object, "reason", e->reason ? e->reason : err_sentence(e->code), "sentence",
+			      err_sentence(e->code), "next_step", e->next ? e->next : err_next_step(e->code));
 
 	if (o)
 		(void)out_json("error", o);
@@ -249,14 +263,12 @@ static void report_json(const struct err *e)
 static int report(const struct app *app, const char *verb, const struct err *e)
 {
 	const char *reason = e->reason ? e->reason : err_sentence(e->code);
+	const char *object = e->object && !strstr(reason, e->object) ? e->object : NULL;
 
 	if (app->json)
 		report_json(e);
-	if (e->object && !strstr(reason, e->object))
-		log_error("%s: %s: %s", verb, e->object, reason);
-	else
-		log_error("%s: %s", verb, reason);
-	log_error("  next: %s [%s]", e->next ? e->next : err_next_step(e->code), err_slug(e->code));
+	log_error("%s: %s%s%s\n  next: %s [%s]", verb, object ? object : "", object ? ": " : "", reason,
+		  e->next ? e->next : err_next_step(e->code), err_slug(e->code));
 	return err_exit_status(e->code);
 }
 
@@ -311,7 +323,8 @@ static int app_run(struct app *app, const struct cmd *cmd, int argc, char **argv
 		return print_help(help_print, cmd);
 	}
 	if (r >= 0 && (n < cmd->min_args || (cmd->max_args >= 0 && n > cmd->max_args)))
-		r = err_set(&e, ERR_USAGE, n < cmd->min_args ? "needs %s" : "takes %s, not more", cmd->args ? cmd->args : "no arguments");
+		r = err_set(&e, ERR_USAGE, n < cmd->min_args ? "needs %s" : "takes %s, not more",
+			    cmd->args ? cmd->args : "no arguments");
 	argv += r < 0 ? 0 : r;
 	if (r >= 0)
 		r = app_setup_output(app, &log_fd, &e);

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define HELP_WIDTH 79
+#define HELP_WIDTH	   79
 #define HELP_OPTION_COLUMN 28
 
 /* Append words of text wrapped at HELP_WIDTH; later lines begin at `indent`, the first continues at `column`. */
@@ -88,9 +88,10 @@ static void list_cmd(struct strbuf *out, const struct cmd *c)
 
 static int help_program(struct strbuf *out)
 {
-	(void)strbuf_puts(out, "Usage: nvdriver [OPTIONS] COMMAND [ARGUMENTS]\n\n"
-			       "Takes an NVIDIA driver from its package to a verified, running state, and back.\n\n"
-			       "Commands:\n");
+	(void)strbuf_puts(
+	    out, "Usage: nvdriver [OPTIONS] COMMAND [ARGUMENTS]\n\n"
+		 "Takes an NVIDIA driver from its package to a verified, running state, and back.\n\n"
+		 "Commands:\n");
 	for (size_t i = 0; cmd_table[i]; i++)
 		if (!(cmd_table[i]->flags & CMD_HIDDEN))
 			list_cmd(out, cmd_table[i]);

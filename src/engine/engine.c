@@ -4,6 +4,7 @@
 #include "log.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 static int engine_open_store(struct engine *en, const char *path, unsigned flags, struct err *e)
 {

@@ -10,11 +10,12 @@
 #include <fcntl.h>
 #include <string.h>
 
-#define KEY_PREFIX "nvidia-modsign-key-"
-#define CERT_PREFIX "nvidia-modsign-crt-"
+#define KEY_PREFIX     "nvidia-modsign-key-"
+#define CERT_PREFIX    "nvidia-modsign-crt-"
 #define KEY_VALID_DAYS 3650
 
-static int keys_paths(struct store *s, const char *digits, char **ret_key_path, char **ret_cert_path, struct err *e)
+static int keys_paths(struct store *s, const char *digits, char **ret_key_path, char **ret_cert_path,
+		      struct err *e)
 {
 	_cleanup_free_ char *key = str_printf("%s/keys/" KEY_PREFIX "%s.key", s->path, digits);
 	_cleanup_free_ char *cert = str_printf("%s/keys/" CERT_PREFIX "%s.der", s->path, digits);
@@ -31,7 +32,8 @@ static bool pair_digits(int dir_fd, const char *cert_name, char ret_digits[9])
 {
 	char key_name[64];
 
-	if (strncmp(cert_name, CERT_PREFIX, strlen(CERT_PREFIX)) != 0 || strlen(cert_name) != strlen(CERT_PREFIX) + 12 ||
+	if (strncmp(cert_name, CERT_PREFIX, strlen(CERT_PREFIX)) != 0 ||
+	    strlen(cert_name) != strlen(CERT_PREFIX) + 12 ||
 	    strcmp(cert_name + strlen(CERT_PREFIX) + 8, ".der") != 0)
 		return false;
 	memcpy(ret_digits, cert_name + strlen(CERT_PREFIX), 8);

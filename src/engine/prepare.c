@@ -4,7 +4,6 @@
 #include "cms.h"
 #include "digest.h"
 #include "fd.h"
-#include "json_util.h"
 #include "keys.h"
 #include "ktree.h"
 #include "log.h"
@@ -18,6 +17,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #define LOCK_TIMEOUT_S 3600
@@ -27,18 +27,18 @@ struct prepare {
 	struct engine *en;
 	const struct prepare_request *q;
 	const char *flavour;
-	json_t *stages;                 /* owned */
+	json_t *stages; /* owned */
 	bool plan_only;
 	uint64_t stage_began_ns;
 
-	char tree_id[65];               /* "" = not known yet (plan only) */
-	char *version, *arch;           /* owned */
-	char *driver_kind;              /* owned */
+	char tree_id[65]; /* "" = not known yet (plan only) */
+	char *version, *arch; /* owned */
+	char *driver_kind; /* owned */
 
-	char *release;                  /* owned */
-	struct ktree *ktree;            /* owned; NULL when the set is found without one */
+	char *release; /* owned */
+	struct ktree *ktree; /* owned; NULL when the set is found without one */
 
-	char *key_path, *cert_path;     /* owned; NULL = unsigned */
+	char *key_path, *cert_path; /* owned; NULL = unsigned */
 	char set_key[65];
 };
 
@@ -68,13 +68,13 @@ static void stage_begin(struct prepare *p)
 }
 
 /* Close a stage with one row; `id` names an object of `kind` when not NULL. */
-static int stage_end(struct prepare *p, const char *stage, const char *action, enum store_kind kind, const char *id,
-		     const char *text, struct err *e)
+static int stage_end(struct prepare *p, const char *stage, const char *action, enum store_kind kind,
+		     const char *id, const char *text, struct err *e)
 {
 	_cleanup_free_ char *path = id && p->en->store ? store_object_path(p->en->store, kind, id) : NULL;
 	double seconds = (double)(now_ns() - p->stage_began_ns) / 1e9;
-	json_t *row = json_pack("{s:s,s:s,s:s?,s:s?,s:f,s:s}", "stage", stage, "action", action, "id", id, "path", path,
-				"seconds", seconds, "text", text);
+	json_t *row = json_pack("{s:s,s:s,s:s?,s:s?,s:f,s:s}", "stage", stage, "action", action, "id", id,
+				"path", path, "seconds", seconds, "text", text);
 
 	if (!row || json_array_append_new(p->stages, row) < 0)
 		return err_oom(e);
@@ -86,21 +86,23 @@ static int stage_end(struct prepare *p, const char *stage, const char *action, e
 
 /* Two requests with equal digests mean the same bytes: the kind, the version, and for local files their identity on
  * disk, so that a hit needs no reading. */
-static int request_ref(const struct source *src, const char *arch, const struct prepare_request *q, char **ret, struct err *e)
+static int request_ref(const struct source *src, const char *arch, const struct prepare_request *q,
+		       char **ret, struct err *e)
 {
 	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT(STRBUF_TEXT_MAX);
 	uint8_t digest[SHA256_SIZE];
 	char hex[SHA256_HEX_SIZE];
 
-	(void)strbuf_printf(&b, "%s\n%s\n%s\n%s\n%d\n", source_kind_name(src->kind), src->version ? src->version : "", arch,
-			    q->sha256 ? q->sha256 : "", q->compat32);
+	(void)strbuf_printf(&b, "%s\n%s\n%s\n%s\n%d\n", source_kind_name(src->kind),
+			    src->version ? src->version : "", arch, q->sha256 ? q->sha256 : "", q->compat32);
 	for (char **l = src->locations; l && *l; l++) {
 		struct stat st;
 
 		(void)strbuf_printf(&b, "%s\n", *l);
 		if (stat(*l, &st) == 0)
-			(void)strbuf_printf(&b, "%ju %ju %ju %jd.%09ld %jd.%09ld\n", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino,
-					    (uintmax_t)st.st_size, (intmax_t)st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
+			(void)strbuf_printf(&b, "%ju %ju %ju %jd.%09ld %jd.%09ld\n", (uintmax_t)st.st_dev,
+					    (uintmax_t)st.st_ino, (uintmax_t)st.st_size,
+					    (intmax_t)st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
 					    (intmax_t)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
 	}
 	if (strbuf_error(&b) < 0 || sha256_bytes(b.buf, b.len, digest) < 0)
@@ -153,7 +155,8 @@ static int tree_from_ref(struct prepare *p, const char *ref, struct err *e)
 }
 
 /* The names a tree is found by later. */
-static int tree_set_refs(struct prepare *p, const char *request, const struct source_result *res, struct err *e)
+static int tree_set_refs(struct prepare *p, const char *request, const struct source_result *res,
+			 struct err *e)
 {
 	_cleanup_free_ char *by_version = str_printf("driver/%s-%s", res->version, res->arch);
 	_cleanup_free_ char *by_origin = str_printf("source/%s", res->origin_id);
@@ -208,8 +211,8 @@ static int tree_stage(struct prepare *p, const struct source *src, const struct 
 	return r;
 }
 
-static int tree_obtain(struct prepare *p, const struct source *src, const struct source_options *o, const char *request,
-		       struct err *e)
+static int tree_obtain(struct prepare *p, const struct source *src, const struct source_options *o,
+		       const char *request, struct err *e)
 {
 	_cleanup_(source_result_done) struct source_result res = { 0 };
 	_cleanup_(lock_release) struct lock lock = LOCK_INIT;
@@ -247,7 +250,8 @@ static int prepare_tree(struct prepare *p, struct err *e)
 	if (hit < 0)
 		return hit;
 	if (!hit && p->plan_only)
-		return stage_end(p, "driver", "would do", STORE_TREE, NULL, "obtain, verify and unpack the driver", e);
+		return stage_end(p, "driver", "would do", STORE_TREE, NULL,
+				 "obtain, verify and unpack the driver", e);
 	o.store = p->en->store;
 	o.arch = arch;
 	o.with_compat32 = p->q->compat32;
@@ -260,7 +264,8 @@ static int prepare_tree(struct prepare *p, struct err *e)
 			return err_wrap(e, "obtaining the driver");
 	}
 	text = str_printf("driver %s (%s, %s)", p->version, p->arch, p->driver_kind);
-	return text ? stage_end(p, "driver", hit ? "hit" : "done", STORE_TREE, p->tree_id, text, e) : err_oom(e);
+	return text ? stage_end(p, "driver", hit ? "hit" : "done", STORE_TREE, p->tree_id, text, e)
+		    : err_oom(e);
 }
 
 /* -- kernel -- */
@@ -339,9 +344,9 @@ static int kernel_from_apt(struct prepare *p, bool *ret_hit, struct err *e)
 	r = ktree_from_apt(p, which, ref, e);
 	if (r < 0)
 		return r;
-	return kernel_ref_release(p->en->store, ref, &p->release) < 0 ?
-		       err_set(e, ERR_STORE_DAMAGED, "the kernel tree just stored as %s cannot be read", ref) :
-		       0;
+	return kernel_ref_release(p->en->store, ref, &p->release) < 0
+		   ? err_set(e, ERR_STORE_DAMAGED, "the kernel tree just stored as %s cannot be read", ref)
+		   : 0;
 }
 
 static int kernel_release(struct prepare *p, bool *ret_hit, struct err *e)
@@ -366,9 +371,11 @@ static int kernel_release(struct prepare *p, bool *ret_hit, struct err *e)
 /* Without a build tree a module set already in the store still serves. */
 static int prepare_kernel(struct prepare *p, struct err *e)
 {
-	struct ktree_search where = {
-		.source = p->q->kernel_source, .output = p->q->kernel_output, .host = p->en->host, .store = p->en->store, .arch = p->arch
-	};
+	struct ktree_search where = { .source = p->q->kernel_source,
+				      .output = p->q->kernel_output,
+				      .host = p->en->host,
+				      .store = p->en->store,
+				      .arch = p->arch };
 	_cleanup_(err_done) struct err why = ERR_INIT;
 	_cleanup_free_ char *text = NULL;
 	bool hit;
@@ -379,7 +386,8 @@ static int prepare_kernel(struct prepare *p, struct err *e)
 	if (r < 0)
 		return r;
 	if (!p->release && !p->q->kernel_source)
-		return stage_end(p, "kernel", "would do", STORE_KERNEL, NULL, "fetch and unpack the kernel headers", e);
+		return stage_end(p, "kernel", "would do", STORE_KERNEL, NULL,
+				 "fetch and unpack the kernel headers", e);
 	where.release = p->release;
 	r = ktree_find(&where, &p->ktree, &why);
 	if (r < 0 && (r != -ERR_KTREE_NOT_FOUND || !p->release)) {
@@ -388,11 +396,12 @@ static int prepare_kernel(struct prepare *p, struct err *e)
 	}
 	if (!p->release && (r = keep_string(&p->release, p->ktree->release, e)) < 0)
 		return r;
-	text = p->ktree ? str_printf("kernel %s, build tree %s", p->release, p->ktree->output) :
-			  str_printf("kernel %s, no build tree here", p->release);
+	text = p->ktree ? str_printf("kernel %s, build tree %s", p->release, p->ktree->output)
+			: str_printf("kernel %s, no build tree here", p->release);
 	if (!text)
 		return err_oom(e);
-	return stage_end(p, "kernel", hit ? "hit" : "done", STORE_KERNEL, p->ktree ? p->ktree->identity : NULL, text, e);
+	return stage_end(p, "kernel", hit ? "hit" : "done", STORE_KERNEL,
+			 p->ktree ? p->ktree->identity : NULL, text, e);
 }
 
 /* -- key -- */
@@ -412,7 +421,8 @@ static int prepare_key(struct prepare *p, struct err *e)
 	} else if (p->q->generate_key && p->plan_only) {
 		r = p->en->store ? keys_find(p->en->store, &p->key_path, &p->cert_path, e) : -ENOENT;
 		if (r == -ENOENT)
-			return stage_end(p, "key", "would do", STORE_KIND_COUNT, NULL, "make a signing key pair", e);
+			return stage_end(p, "key", "would do", STORE_KIND_COUNT, NULL,
+					 "make a signing key pair", e);
 	} else if (p->q->generate_key) {
 		r = keys_ensure(p->en->store, &p->key_path, &p->cert_path, &made, e);
 	} else {
@@ -424,7 +434,8 @@ static int prepare_key(struct prepare *p, struct err *e)
 	if (r < 0)
 		return r;
 	text = str_printf("signing certificate %s", p->cert_path);
-	return text ? stage_end(p, "key", made ? "made" : "hit", STORE_KIND_COUNT, NULL, text, e) : err_oom(e);
+	return text ? stage_end(p, "key", made ? "made" : "hit", STORE_KIND_COUNT, NULL, text, e)
+		    : err_oom(e);
 }
 
 /* -- modules -- */
@@ -444,8 +455,12 @@ static void build_parts_done(struct build_parts *b)
 static int modules_find(struct prepare *p, const struct patchset *patches, struct err *e)
 {
 	char fingerprint[65] = MODSET_UNSIGNED;
-	struct modset_want want = { .driver = p->version, .flavour = p->flavour, .release = p->release, .arch = p->arch,
-				    .patch_digest = patches->digest, .certificate = fingerprint,
+	struct modset_want want = { .driver = p->version,
+				    .flavour = p->flavour,
+				    .release = p->release,
+				    .arch = p->arch,
+				    .patch_digest = patches->digest,
+				    .certificate = fingerprint,
 				    .vermagic = p->ktree ? p->ktree->vermagic : NULL };
 	json_t *record = NULL;
 	int r;
@@ -464,7 +479,9 @@ static int modules_find(struct prepare *p, const struct patchset *patches, struc
 
 static int modules_sign(struct prepare *p, const char *unsigned_key, struct err *e)
 {
-	struct modset_signing how = { .key_path = p->key_path, .cert_path = p->cert_path, .passphrase_fd = p->q->passphrase_fd };
+	struct modset_signing how = { .key_path = p->key_path,
+				      .cert_path = p->cert_path,
+				      .passphrase_fd = p->q->passphrase_fd };
 	_cleanup_free_ char *hash = NULL, *text = NULL;
 	bool guessed, hit;
 	int r;
@@ -474,21 +491,29 @@ static int modules_sign(struct prepare *p, const char *unsigned_key, struct err 
 	if (r < 0)
 		return err_errno(e, r, "cannot tell the signature hash of kernel %s", p->release);
 	if (guessed)
-		log_warn("kernel %s does not say which hash its modules are signed with; using %s", p->release, hash);
+		log_warn("kernel %s does not say which hash its modules are signed with; using %s",
+			 p->release, hash);
 	how.hash = hash;
 	r = modset_sign(p->en->store, unsigned_key, &how, p->set_key, &hit, e);
 	if (r < 0)
 		return err_wrap(e, "signing the modules");
 	text = str_printf("modules signed with %s", hash);
-	return text ? stage_end(p, "signatures", hit ? "hit" : "done", STORE_MODULE, p->set_key, text, e) : err_oom(e);
+	return text ? stage_end(p, "signatures", hit ? "hit" : "done", STORE_MODULE, p->set_key, text, e)
+		    : err_oom(e);
 }
 
 static int modules_build(struct prepare *p, const struct build_parts *parts, char ret_key[65], struct err *e)
 {
 	_cleanup_close_ int tree_fd = -EBADF;
 	_cleanup_free_ char *log = NULL, *text = NULL, *log_dir = str_printf("%s/tmp", p->en->store->path);
-	struct modbuild b = { .driver = p->version, .flavour = p->flavour, .tree_id = p->tree_id, .ktree = p->ktree,
-			      .tools = &parts->tools, .patches = &parts->patches, .host = p->en->host, .jobs = p->q->jobs,
+	struct modbuild b = { .driver = p->version,
+			      .flavour = p->flavour,
+			      .tree_id = p->tree_id,
+			      .ktree = p->ktree,
+			      .tools = &parts->tools,
+			      .patches = &parts->patches,
+			      .host = p->en->host,
+			      .jobs = p->q->jobs,
 			      .log_dir = log_dir };
 	struct modbuild_result res = { 0 };
 	json_t *record = NULL;
@@ -507,9 +532,11 @@ static int modules_build(struct prepare *p, const struct build_parts *parts, cha
 	if (r < 0)
 		return log ? err_next(e, "read %s", log) : r;
 	memcpy(ret_key, res.key, sizeof(res.key));
-	text = str_printf("%u %s modules for %s, %u probe answers reused, %u asked, %.1f s of CPU", res.modules, p->flavour, p->release,
-			  res.probes_reused, res.probes_run, (double)res.cpu_ns / 1e9);
-	return text ? stage_end(p, "modules", res.hit ? "hit" : "done", STORE_MODULE, res.key, text, e) : err_oom(e);
+	text =
+	    str_printf("%u %s modules for %s, %u probe answers reused, %u asked, %.1f s of CPU", res.modules,
+		       p->flavour, p->release, res.probes_reused, res.probes_run, (double)res.cpu_ns / 1e9);
+	return text ? stage_end(p, "modules", res.hit ? "hit" : "done", STORE_MODULE, res.key, text, e)
+		    : err_oom(e);
 }
 
 static int modules_make(struct prepare *p, struct build_parts *parts, struct err *e)
@@ -518,7 +545,8 @@ static int modules_make(struct prepare *p, struct build_parts *parts, struct err
 	int r;
 
 	if (!p->ktree)
-		return err_set(e, ERR_KTREE_NOT_FOUND, "no build tree for kernel %s, and no modules for it in the store", p->release);
+		return err_set(e, ERR_KTREE_NOT_FOUND,
+			       "no build tree for kernel %s, and no modules for it in the store", p->release);
 	r = toolchain_choose(p->ktree, NULL, p->en->store, &parts->tools, e);
 	if (r < 0)
 		return r;
@@ -539,18 +567,22 @@ static int prepare_modules(struct prepare *p, struct err *e)
 
 	stage_begin(p);
 	if (p->plan_only && (!p->version || !p->release || (p->q->generate_key && !p->cert_path)))
-		return stage_end(p, "modules", "would do", STORE_MODULE, NULL, "build and sign the kernel modules", e);
-	r = patchset_load(patchset_default_dir(), p->version, p->flavour, p->ktree, p->q->patches, &parts.patches, e);
+		return stage_end(p, "modules", "would do", STORE_MODULE, NULL,
+				 "build and sign the kernel modules", e);
+	r = patchset_load(patchset_default_dir(), p->version, p->flavour, p->ktree, p->q->patches,
+			  &parts.patches, e);
 	if (r < 0)
 		return r;
 	r = modules_find(p, &parts.patches, e);
 	if (r < 0)
 		return r;
 	if (r == 0 && p->plan_only)
-		return stage_end(p, "modules", "would do", STORE_MODULE, NULL, "build and sign the kernel modules", e);
+		return stage_end(p, "modules", "would do", STORE_MODULE, NULL,
+				 "build and sign the kernel modules", e);
 	if (r == 0)
 		return modules_make(p, &parts, e);
-	text = str_printf("%s modules for %s%s", p->flavour, p->release, p->cert_path ? ", signed" : ", unsigned");
+	text = str_printf("%s modules for %s%s", p->flavour, p->release,
+			  p->cert_path ? ", signed" : ", unsigned");
 	return text ? stage_end(p, "modules", "hit", STORE_MODULE, p->set_key, text, e) : err_oom(e);
 }
 
@@ -558,7 +590,9 @@ static int prepare_modules(struct prepare *p, struct err *e)
 
 static int package_make(struct prepare *p, char ret_id[65], struct err *e)
 {
-	struct modset_signing how = { .key_path = p->key_path, .cert_path = p->cert_path, .passphrase_fd = p->q->passphrase_fd };
+	struct modset_signing how = { .key_path = p->key_path,
+				      .cert_path = p->cert_path,
+				      .passphrase_fd = p->q->passphrase_fd };
 	_cleanup_(store_stage_done) struct store_stage st = STORE_STAGE_INIT;
 	_cleanup_close_ int tree_fd = -EBADF;
 	_cleanup_free_ char *name = NULL, *hash = NULL;
@@ -575,7 +609,8 @@ static int package_make(struct prepare *p, char ret_id[65], struct err *e)
 		return r;
 	if (p->ktree && ktree_sign_hash(p->ktree, &hash, &guessed) == 0)
 		how.hash = hash;
-	r = modset_export(p->en->store, p->set_key, tree_fd, p->cert_path && how.hash ? &how : NULL, st.dir_fd, &name, e);
+	r = modset_export(p->en->store, p->set_key, tree_fd, p->cert_path && how.hash ? &how : NULL,
+			  st.dir_fd, &name, e);
 	if (r < 0)
 		return r;
 	r = sha256_file_at(st.dir_fd, name, ret_id);
@@ -594,24 +629,31 @@ static int prepare_package(struct prepare *p, struct err *e)
 
 	stage_begin(p);
 	if (p->plan_only && !*p->set_key)
-		return stage_end(p, "package", "would do", STORE_PACKAGE, NULL, "pack the modules in the vendor's format", e);
+		return stage_end(p, "package", "would do", STORE_PACKAGE, NULL,
+				 "pack the modules in the vendor's format", e);
 	ref = str_printf("precompiled/%s", p->set_key);
 	if (!ref)
 		return err_oom(e);
-	if (store_ref_get(p->en->store, ref, &kind, &id) == 0 && kind == STORE_PACKAGE && store_has(p->en->store, kind, id))
-		return stage_end(p, "package", "hit", STORE_PACKAGE, id, "vendor-format precompiled package", e);
+	if (store_ref_get(p->en->store, ref, &kind, &id) == 0 && kind == STORE_PACKAGE &&
+	    store_has(p->en->store, kind, id))
+		return stage_end(p, "package", "hit", STORE_PACKAGE, id, "vendor-format precompiled package",
+				 e);
 	if (p->plan_only)
-		return stage_end(p, "package", "would do", STORE_PACKAGE, NULL, "pack the modules in the vendor's format", e);
+		return stage_end(p, "package", "would do", STORE_PACKAGE, NULL,
+				 "pack the modules in the vendor's format", e);
 	r = package_make(p, made, e);
 	if (r < 0)
 		return err_wrap(e, "packing the modules");
 	r = store_ref_set(p->en->store, ref, STORE_PACKAGE, made, e);
-	return r < 0 ? r : stage_end(p, "package", "done", STORE_PACKAGE, made, "vendor-format precompiled package", e);
+	return r < 0 ? r
+		     : stage_end(p, "package", "done", STORE_PACKAGE, made,
+				 "vendor-format precompiled package", e);
 }
 
 static int prepare_all(struct prepare *p, struct err *e)
 {
-	static int (*const steps[])(struct prepare *, struct err *) = { prepare_kernel, prepare_key, prepare_modules };
+	static int (*const steps[])(struct prepare *, struct err *) = { prepare_kernel, prepare_key,
+									prepare_modules };
 	int r = prepare_tree(p, e);
 
 	if (p->q->no_modules)
@@ -626,7 +668,8 @@ static int prepare_all(struct prepare *p, struct err *e)
 static int prepare_check_request(const struct prepare_request *q, const char *flavour, struct err *e)
 {
 	if (!q->n_source)
-		return err_set(e, ERR_USAGE, "name a driver: a version, apt:VERSION, a file, a directory or a URL");
+		return err_set(e, ERR_USAGE,
+			       "name a driver: a version, apt:VERSION, a file, a directory or a URL");
 	if (!!q->key != !!q->cert)
 		return err_set(e, ERR_USAGE, "--key and --cert go together");
 	if (strcmp(flavour, "proprietary") != 0 && strcmp(flavour, "open") != 0)
@@ -634,9 +677,13 @@ static int prepare_check_request(const struct prepare_request *q, const char *fl
 	return 0;
 }
 
-static int prepare_start(struct engine *en, const struct prepare_request *q, bool plan_only, json_t **ret_stages, struct err *e)
+static int prepare_start(struct engine *en, const struct prepare_request *q, bool plan_only,
+			 json_t **ret_stages, struct err *e)
 {
-	_cleanup_(prepare_done) struct prepare p = { .en = en, .q = q, .plan_only = plan_only, .stages = json_array(),
+	_cleanup_(prepare_done) struct prepare p = { .en = en,
+						     .q = q,
+						     .plan_only = plan_only,
+						     .stages = json_array(),
 						     .flavour = q->flavour ? q->flavour : "proprietary" };
 	int r;
 

@@ -9,19 +9,19 @@
 #include "source.h"
 
 struct prepare_request {
-	char *const *source;            /* words for source_parse() */
+	char *const *source; /* words for source_parse() */
 	size_t n_source;
-	const char *sha256;             /* pinned digest of a single file */
+	const char *sha256; /* pinned digest of a single file */
 	char *const *mirrors;
-	const char *kernel;             /* release; "apt:FLAVOUR" or "apt:RELEASE"; NULL = the host's own */
+	const char *kernel; /* release; "apt:FLAVOUR" or "apt:RELEASE"; NULL = the host's own */
 	const char *kernel_source, *kernel_output; /* explicit build tree */
-	const char *flavour;            /* NULL = "proprietary" */
-	char *const *patches;           /* further patch files, strv or NULL */
-	const char *key, *cert;         /* sign with these; both or neither */
-	int passphrase_fd;              /* -1 = none */
-	bool generate_key;              /* without --key: use the store's own pair, made when missing */
-	bool no_modules;                /* the tree only */
-	bool package;                   /* also pack the module set in the vendor's format */
+	const char *flavour; /* NULL = "proprietary" */
+	char *const *patches; /* further patch files, strv or NULL */
+	const char *key, *cert; /* sign with these; both or neither */
+	int passphrase_fd; /* -1 = none */
+	bool generate_key; /* without --key: use the store's own pair, made when missing */
+	bool no_modules; /* the tree only */
+	bool package; /* also pack the module set in the vendor's format */
 	bool compat32;
 	unsigned jobs;
 };

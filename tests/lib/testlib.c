@@ -15,7 +15,8 @@ void testdir_make(struct testdir *t)
 	assert_true(t->fd >= 0);
 }
 
-static int remove_one(const char *path, const struct stat *st _unused_, int flag _unused_, struct FTW *ftw _unused_)
+static int remove_one(const char *path, const struct stat *st _unused_, int flag _unused_,
+		      struct FTW *ftw _unused_)
 {
 	return remove(path);
 }
@@ -79,7 +80,10 @@ bool testdir_has(const struct testdir *t, const char *path)
 	return fstatat(t->fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-struct lines { char **v; size_t n; };
+struct lines {
+	char **v;
+	size_t n;
+};
 
 static uint64_t fnv1a(const char *p, size_t n)
 {
@@ -105,13 +109,15 @@ static void snapshot_dir(const struct testdir *t, const char *rel, struct lines 
 
 		if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0)
 			continue;
-		assert_true(snprintf(path, sizeof(path), "%s%s%s", rel, *rel ? "/" : "", de->d_name) < (int)sizeof(path));
+		assert_true(snprintf(path, sizeof(path), "%s%s%s", rel, *rel ? "/" : "", de->d_name) <
+			    (int)sizeof(path));
 		assert_int_equal(fstatat(t->fd, path, &st, AT_SYMLINK_NOFOLLOW), 0);
 		if (S_ISREG(st.st_mode)) {
 			size_t len;
 			char *c = testdir_read(t, path, &len);
 
-			assert_true(asprintf(&line, "%s f %04o %zu %016llx\n", path, st.st_mode & 07777, len, (unsigned long long)fnv1a(c, len)) > 0);
+			assert_true(asprintf(&line, "%s f %04o %zu %016llx\n", path, st.st_mode & 07777, len,
+					     (unsigned long long)fnv1a(c, len)) > 0);
 			free(c);
 		} else if (S_ISLNK(st.st_mode)) {
 			char target[PATH_MAX];
@@ -121,7 +127,8 @@ static void snapshot_dir(const struct testdir *t, const char *rel, struct lines 
 			target[n] = '\0';
 			assert_true(asprintf(&line, "%s l %s\n", path, target) > 0);
 		} else {
-			assert_true(asprintf(&line, "%s %c %04o\n", path, S_ISDIR(st.st_mode) ? 'd' : '?', st.st_mode & 07777) > 0);
+			assert_true(asprintf(&line, "%s %c %04o\n", path, S_ISDIR(st.st_mode) ? 'd' : '?',
+					     st.st_mode & 07777) > 0);
 		}
 		out->v = realloc(out->v, (out->n + 1) * sizeof(*out->v));
 		assert_non_null(out->v);
