@@ -1,0 +1,82 @@
+#!/bin/busybox sh
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=busybox
+#
+# Start of every guest's init: file systems, the result line (second serial port) and the assertions. The test's
+# own part follows and ends with `finish`.
+
+/bin/busybox --install -s /bin
+export PATH=/usr/sbin:/sbin:/bin:/usr/bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+mount -t tmpfs run /run
+mount -t securityfs security /sys/kernel/security
+if [ -d /sys/firmware/efi ]; then
+	/sbin/modprobe efivarfs 2>/dev/null
+	mount -t efivarfs efivars /sys/firmware/efi/efivars 2>/dev/null
+fi
+exec >/dev/ttyS1 2>&1
+
+# busybox prefers its own applets of these names.
+modprobe() { /sbin/modprobe "$@"; }
+insmod() { /sbin/insmod "$@"; }
+rmmod() { /sbin/rmmod "$@"; }
+lsmod() { /sbin/lsmod "$@"; }
+
+end() {
+	echo "@@DONE $1"
+	poweroff -f
+}
+finish() { end 0; }
+trap 'end 99' EXIT
+
+ok() { echo "ok - $1"; }
+not_ok() {
+	echo "not ok - $1"
+	shift
+	[ $# = 0 ] || printf '  %s\n' "$@"
+}
+
+# is TEXT GOT EXPECTED
+is() {
+	if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1" "expected: $3" "     got: $2"; fi
+}
+
+# has TEXT STRING PART: STRING contains PART (a shell pattern without the stars)
+has() {
+	case $2 in
+	*$3*) ok "$1" ;;
+	*) not_ok "$1" "expected: ...$3..." "     got: $2" ;;
+	esac
+}
+
+# run COMMAND...: RC, OUT (standard output) and ERR (standard error) of it
+run() {
+	RC=0
+	"$@" >/tmp/out 2>/tmp/err || RC=$?
+	OUT=$(cat /tmp/out)
+	ERR=$(cat /tmp/err)
+}
+
+# exits TEXT STATUS COMMAND...: run, and the exit status is as expected
+exits() {
+	local text=$1 status=$2
+	shift 2
+	run "$@"
+	if [ "$RC" = "$status" ]; then
+		ok "$text"
+	else
+		not_ok "$text" "expected: $* ends with $status" "     got: $RC" "  stdout: $OUT" "  stderr: $ERR"
+	fi
+}
+
+# The kernel's messages since the last call.
+kernel_log() { dmesg -c | sed 's/^\[[^]]*\] //'; }
+
+# Loaded modules whose name begins with nvidia, in the order they were loaded.
+nvidia_modules() { awk '/^nvidia/ { print $1 }' /proc/modules | tac | xargs; }
+
+echo "@@BEGIN"
+dmesg -n 1
+dmesg -c >/tmp/boot.log

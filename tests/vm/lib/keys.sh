@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+#
+# Signing keys: two throw-away pairs ("good", "foreign") and the ready-made platform key whose certificate lies
+# in the snakeoil variables of the firmware package.
+
+keys_make_unlocked() {
+	local name dir=$CACHE/keys ovmf=$PKG_ROOT/usr/share/ovmf
+
+	mkdir -p "$dir"
+	for name in good foreign; do
+		[ -e "$dir/$name.der" ] && continue
+		openssl req -new -x509 -newkey rsa:2048 -nodes -days 3650 -sha256 -subj "/CN=nvdriver test key $name/" \
+			-addext extendedKeyUsage=codeSigning -keyout "$dir/$name.key" -out "$dir/$name.pem" 2>/dev/null
+		openssl x509 -in "$dir/$name.pem" -outform DER -out "$dir/$name.der"
+	done
+	[ -e "$dir/platform.key" ] && return 0
+	openssl rsa -in "$ovmf/PkKek-1-snakeoil.key" -passin pass:snakeoil -out "$dir/platform.tmp" 2>/dev/null
+	cp "$ovmf/PkKek-1-snakeoil.pem" "$dir/platform.pem"
+	mv "$dir/platform.tmp" "$dir/platform.key"
+}
+
+# Sets KEYS to the directory with good, foreign and platform (.key and .pem each).
+keys_make() {
+	need_program openssl:openssl
+	cache_locked pkg_fetch ovmf
+	cache_locked keys_make_unlocked
+	KEYS=$CACHE/keys
+}
+
+# The kernel's own signer: what our signatures are compared with. kernel_sign KEY MODULE OUTPUT
+kernel_sign() {
+	cp "$2" "$3"
+	"$PKG_ROOT/usr/lib/linux-kbuild-${RELEASE%%.0-*}/scripts/sign-file" sha256 "$KEYS/$1.key" "$KEYS/$1.pem" "$3"
+}
