@@ -13,6 +13,5 @@ for module in "$MODULES"/*.ko; do
 	pairs+=("$module:/lib/modules/$RELEASE/updates/${module##*/}")
 done
 guest_initramfs "$INITRAMFS" "$VM_DIR/guest/bed.sh" "${pairs[@]}"
-guest_run bed "" | tee "$WORK/result" >/dev/null
-tap_guest bed <"$WORK/result"
+tap_guest bed < <(guest_run bed "")
 tap_done

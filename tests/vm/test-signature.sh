@@ -10,14 +10,12 @@ kernel_use cloud-amd64
 modules_build stub
 keys_make
 
-# One module set per signer. "damaged" is changed after signing with the key the kernel knows.
-for signer in good foreign platform; do
-	mkdir -p "$WORK/$signer"
-	for module in "$MODULES"/*.ko; do
-		kernel_sign "$signer" "$module" "$WORK/$signer/${module##*/}"
-	done
+# One directory of modules per signer; "damaged" is changed after signing with the key the kernel knows.
+for signer in foreign platform; do
+	sign_modules "$signer" "$WORK/$signer"
 done
 cp -r "$WORK/platform" "$WORK/damaged"
+# The middle of the file is neither ELF header nor signature.
 printf X | dd of="$WORK/damaged/nvidia.ko" bs=1 seek="$(($(stat -c %s "$MODULES/nvidia.ko") / 2))" conv=notrunc status=none
 
 INITRAMFS=$WORK/initramfs

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck shell=busybox
+# shellcheck shell=dash
 mkdir -p /etc/modprobe.d
 echo 'options nvidia NVreg_EnableGpuFirmware=0 NVreg_RegistryDwords="a=1;b=2"' >/etc/modprobe.d/nvidia.conf
 

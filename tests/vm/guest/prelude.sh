@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck shell=busybox
+# shellcheck shell=dash
 #
 # Start of every guest's init: file systems, the result line (second serial port) and the assertions. The test's
 # own part follows and ends with `finish`.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck shell=busybox
+# shellcheck shell=dash
 case=$(sed 's/.*case=//; s/ .*//' /proc/cmdline)
 enforced=$(cat /sys/module/module/parameters/sig_enforce)
 case $case in

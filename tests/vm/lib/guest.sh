@@ -8,12 +8,14 @@
 GUEST_TIMEOUT=${GUEST_TIMEOUT:-300}     # seconds; a guest alone on a core needs less than 20
 GUEST_MEMORY=512                        # MiB
 
-# "source:destination" for the shared libraries of programs.
+# "source:destination" for the shared libraries of programs, the machine's or those of unpacked packages.
 program_libs() {
-	local program
+	local program unpacked=$PKG_ROOT/usr/lib/x86_64-linux-gnu
 	for program in "$@"; do
-		ldd "$program" 2>/dev/null | grep -o '/[^ ]*' || true
-	done | sort -u | sed 's/.*/&:&/'
+		LD_LIBRARY_PATH=$unpacked ldd "$program" 2>/dev/null | grep -o '/[^ ]*' || true
+	done | sort -u | while IFS= read -r program; do
+		echo "$program:${program#"$PKG_ROOT"}"
+	done
 }
 
 # Copy "source:destination" pairs (files or directories) below a directory; links are followed.
@@ -57,7 +59,7 @@ guest_initramfs() {
 	local out=$1 script=$2 root base
 	shift 2
 	base=$CACHE/base-$(sha256sum "$PKG_ROOT/bin/busybox" /bin/kmod "$NVDRIVER" "$VM_DIR/lib/guest.sh" | sha256sum | cut -c1-12).cpio
-	cache_locked guest_base_unlocked "$base" "$NVDRIVER"
+	locked base guest_base_unlocked "$base" "$NVDRIVER"
 	root=$(mktemp -d "$WORK/initramfs.XXXXXX")
 	mkdir -p "$root/lib/modules/$RELEASE"
 	copy_pairs "$root" "$@"
@@ -93,7 +95,7 @@ guest_slot() {
 
 # guest_run NAME COMMAND-LINE [QEMU ARGUMENTS...]: boots INITRAMFS (unset: from the disk named by the arguments)
 # and writes the result lines to standard output. -accel tcg alone: a /dev/kvm that cannot run a machine would
-# hang the guest instead of falling back.
+# hang the guest instead of falling back. GUEST_INPUT, when set, is QEMU's standard input.
 guest_run() {
 	local name=$1 append=$2 status=0 boot=()
 	shift 2
@@ -103,7 +105,7 @@ guest_run() {
 	rm -f "$LOG_DIR/$name.result" "$LOG_DIR/$name.console"
 	timeout "$GUEST_TIMEOUT" qemu-system-x86_64 -M "${GUEST_MACHINE:-q35}" -accel tcg -cpu qemu64 -m "$GUEST_MEMORY" \
 		-nodefaults -display none -no-reboot "${boot[@]}" -serial "file:$LOG_DIR/$name.console" \
-		-serial "file:$LOG_DIR/$name.result" "$@" </dev/null >"$LOG_DIR/$name.qemu" 2>&1 || status=$?
+		-serial "file:$LOG_DIR/$name.result" "$@" <"${GUEST_INPUT:-/dev/null}" >"$LOG_DIR/$name.qemu" 2>&1 || status=$?
 	exec {SLOT_FD}>&-
 	tr -d '\r' <"$LOG_DIR/$name.result" | sed -n 's/.*@@BEGIN/@@BEGIN/; /@@BEGIN/,$p'
 	if [ "$status" = 0 ] && grep -q '@@DONE 0' "$LOG_DIR/$name.result"; then

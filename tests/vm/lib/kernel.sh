@@ -31,11 +31,12 @@ kernel_fetch_unlocked() {
 # Take the newest kernel of FLAVOUR and set RELEASE, KERNEL (image) and KBUILD (build directory) for the test.
 kernel_use() {
 	need_program qemu-system-x86_64:qemu-system-x86 cpio:cpio modprobe:kmod make:make gcc:gcc
-	cache_locked pkg_refresh
+	locked packages pkg_refresh
 	RELEASE=$(kernel_release "$1")
 	[ -n "$RELEASE" ] || tap_cannot_run "package linux-image-$1 is not to be had"
-	cache_locked kernel_fetch_unlocked "$RELEASE"
-	cache_locked pkg_fetch busybox-static
+	locked packages kernel_fetch_unlocked "$RELEASE"
+	locked packages pkg_fetch busybox-static
+	# shellcheck disable=SC2034 # for the test
 	KERNEL=$PKG_ROOT/boot/vmlinuz-$RELEASE
 	KBUILD=$PKG_ROOT/lib/modules/$RELEASE/build
 	note "kernel $RELEASE"
@@ -63,7 +64,7 @@ modules_build() {
 	digest=$(cat "$VM_DIR/modules/$1/"* | sha256sum | cut -c1-12)
 	MODULES=$CACHE/modules/$RELEASE/$1-$digest
 	mkdir -p "${MODULES%/*}"
-	cache_locked modules_build_unlocked "$1" "$MODULES"
+	locked modules modules_build_unlocked "$1" "$MODULES"
 }
 
 # "source:destination" of the distribution's own modules NAME... with what they depend on.

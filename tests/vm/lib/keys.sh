@@ -23,8 +23,8 @@ keys_make_unlocked() {
 # Sets KEYS to the directory with good, foreign and platform (.key and .pem each).
 keys_make() {
 	need_program openssl:openssl
-	cache_locked pkg_fetch ovmf
-	cache_locked keys_make_unlocked
+	locked packages pkg_fetch ovmf
+	locked keys keys_make_unlocked
 	KEYS=$CACHE/keys
 }
 
@@ -32,4 +32,13 @@ keys_make() {
 kernel_sign() {
 	cp "$2" "$3"
 	"$PKG_ROOT/usr/lib/linux-kbuild-${RELEASE%%.0-*}/scripts/sign-file" sha256 "$KEYS/$1.key" "$KEYS/$1.pem" "$3"
+}
+
+# sign_modules SIGNER DIRECTORY: a copy of the stand-in modules in use, signed.
+sign_modules() {
+	local module
+	mkdir -p "$2"
+	for module in "$MODULES"/*.ko; do
+		kernel_sign "$1" "$module" "$2/${module##*/}"
+	done
 }

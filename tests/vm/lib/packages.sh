@@ -7,8 +7,8 @@
 PKG_ROOT=$CACHE/root                    # what pkg_fetch unpacks into by default
 PKG_KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 
-# Run a command in a subshell while no other test changes the cache. Never in a condition: `set -e` must stay in force.
-cache_locked() { (flock 9; "$@") 9>"$CACHE/lock"; }
+# locked NAME COMMAND...: in a subshell, one at a time over all tests. Never in a condition: `set -e` must stay in force.
+locked() { (flock 9; shift; "$@") 9>"$CACHE/lock.$1"; }
 
 # The address of SUITE among the machine's own sources.
 pkg_mirror() {
@@ -32,7 +32,9 @@ pkg_refresh() {
 	mkdir -p "$CACHE/apt/lists/partial"
 	main=$(pkg_mirror bookworm)
 	security=$(pkg_mirror bookworm-security)
-	[ -n "$main" ] && [ -n "$security" ] || tap_cannot_run "apt knows no Debian 12 mirror"
+	if [ -z "$main" ] || [ -z "$security" ]; then
+		tap_cannot_run "apt knows no Debian 12 mirror"
+	fi
 	cat >"$CACHE/apt/sources.list" <<-END
 		deb [signed-by=$PKG_KEYRING] $main bookworm main contrib non-free non-free-firmware
 		deb [signed-by=$PKG_KEYRING] $security bookworm-security main contrib non-free non-free-firmware
@@ -65,7 +67,7 @@ pkg_fetch_into() {
 	done
 }
 
-# Same into the common root. Both are called under cache_locked.
+# Same into the common root. Both are called under `locked packages`.
 pkg_fetch() { pkg_fetch_into "$PKG_ROOT" "$@"; }
 
 # Programs of the machine this bed needs; ends the file with 77 and the package to install otherwise.

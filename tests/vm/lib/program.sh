@@ -25,6 +25,6 @@ program_build_unlocked() {
 
 if [ -z "${NVDRIVER:-}" ]; then
 	need_program meson:meson ninja:ninja-build
-	cache_locked program_build_unlocked
+	locked program program_build_unlocked
 	NVDRIVER=$CACHE/nvdriver
 fi

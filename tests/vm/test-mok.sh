@@ -1,0 +1,98 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# The machine owner's key, the whole chain: firmware with Secure Boot and the vendor's keys, shim, GRUB, the
+# distribution's kernel. Boot 1 asks for our certificate, boot 2 confirms it in MokManager by key presses, in boot 3
+# the kernel trusts what nvdriver signed with that key.
+. "$(dirname "$0")/lib.sh"
+
+PASSWORD=12345678
+
+kernel_use cloud-amd64
+need_program mcopy:mtools
+modules_build stub
+keys_make
+locked packages pkg_fetch shim-signed shim-helpers-amd64-signed grub-efi-amd64-signed mokutil libefivar1
+for signer in good foreign; do
+	sign_modules "$signer" "$WORK/$signer"
+done
+
+mokutil=$PKG_ROOT/usr/bin/mokutil
+# shellcheck disable=SC2046 # pairs hold no blanks
+guest_initramfs "$WORK/initramfs" "$VM_DIR/guest/mok.sh" "$mokutil:/usr/bin/mokutil" $(program_libs "$mokutil") \
+	"$KEYS/good.der:/good.der" "$WORK/good:/modules/good" "$WORK/foreign:/modules/foreign" $(kernel_modules efivarfs)
+gzip -1 "$WORK/initramfs"       # GRUB reads slowly
+
+disk=$WORK/disk
+truncate -s 96M "$disk"
+mformat -F -i "$disk" ::
+mmd -i "$disk" ::/EFI ::/EFI/BOOT ::/EFI/debian
+cat >"$WORK/grub.cfg" <<-END
+	search --file --set=root /vmlinuz
+	linux /vmlinuz console=ttyS0 panic=-1 quiet
+	initrd /initrd
+	boot
+END
+while read -r from to; do
+	mcopy -i "$disk" "$from" "::$to"
+done <<-END
+	$PKG_ROOT/usr/lib/shim/shimx64.efi.signed /EFI/BOOT/BOOTX64.EFI
+	$PKG_ROOT/usr/lib/shim/mmx64.efi.signed /EFI/BOOT/mmx64.efi
+	$PKG_ROOT/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed /EFI/BOOT/grubx64.efi
+	$WORK/grub.cfg /EFI/debian/grub.cfg
+	$KERNEL /vmlinuz
+	$WORK/initramfs.gz /initrd
+END
+
+FIRMWARE_VARS=$WORK/vars
+cp "$PKG_ROOT/usr/share/OVMF/OVMF_VARS_4M.ms.fd" "$FIRMWARE_VARS"
+drive=(-drive "if=none,id=disk,format=raw,file=$disk" -device "virtio-blk-pci,drive=disk")
+
+# Wait until the firmware's screen (copied to the console) shows TEXT.
+screen_shows() {
+	local tries
+	for ((tries = 0; tries < 1200; tries++)); do
+		sed 's/\x1b\[[0-9;]*[A-Za-z]//g' "$LOG_DIR/mok-confirm.console" 2>/dev/null | grep -aq "$1" && return 0
+		sleep 0.1
+	done
+	return 1
+}
+
+# press TEXT KEY...: when TEXT is shown
+press() {
+	local key text=$1
+	shift
+	screen_shows "$text" || { fail "MokManager shows \"$text\""; return 1; }
+	for key in "$@"; do
+		echo "sendkey $key" >&"$MONITOR"
+		sleep 0.3
+	done
+}
+
+enrol_with_keys() {
+	local digits
+	read -ra digits <<<"${PASSWORD//?/& }"
+	press 'Press any key' x &&
+		press 'Enroll MOK' down ret &&
+		press 'View key 0' down ret &&
+		press 'Enroll the key' down ret &&
+		press 'Password' "${digits[@]}" ret &&
+		press 'Reboot' ret
+}
+
+tap_guest request < <(guest_run_secureboot mok-request "" "${drive[@]}")
+
+# The menu garbles over the serial line, so keys go in through QEMU's monitor, which needs a display to send them to.
+mkfifo "$WORK/monitor"
+exec {MONITOR}<>"$WORK/monitor"
+rm -f "$LOG_DIR/mok-confirm.console"
+GUEST_INPUT=$WORK/monitor guest_run_secureboot mok-confirm "" "${drive[@]}" -device VGA -monitor stdio >/dev/null &
+guest=$!
+if enrol_with_keys; then
+	pass "confirm: MokManager takes the key presses"
+	wait "$guest"
+else
+	echo quit >&"$MONITOR"
+fi
+tap_guest enrolled < <(guest_run_secureboot mok-enrolled "" "${drive[@]}")
+tap_done
