@@ -20,58 +20,63 @@
 #include <stdint.h>
 
 enum fetch_kind {
-	FETCH_ANY,     /* no check of the first bytes, except that a web page or JSON error is refused */
+	FETCH_ANY, /* no check of the first bytes, except that a web page or JSON error is refused */
 	FETCH_PACKAGE, /* any of the next three */
 	FETCH_RUNFILE, /* "#!" sh script head */
-	FETCH_DEB,     /* ar archive whose first member is debian-binary */
-	FETCH_RPM,     /* rpm lead */
+	FETCH_DEB, /* ar archive whose first member is debian-binary */
+	FETCH_RPM, /* rpm lead */
 };
 
 /* How the content is known to be right; design: "trust". */
 enum fetch_trust {
-	FETCH_RECORDED,  /* first use: the digest is recorded and must stay */
+	FETCH_RECORDED, /* first use: the digest is recorded and must stay */
 	FETCH_PUBLISHED, /* <url>.sha256sum, or an index signed by its publisher */
-	FETCH_PINNED,    /* the caller named the SHA-256 */
+	FETCH_PINNED, /* the caller named the SHA-256 */
 };
 const char *fetch_trust_name(enum fetch_trust t); /* "recorded", "published", "pinned" */
 
 struct fetch_request {
-	const char *url;        /* http, https or file; borrowed like everything here */
-	char *const *mirrors;   /* NULL-terminated, may be NULL: further URLs; one ending in "/" gets the name appended */
-	int dirfd;              /* destination directory */
-	const char *dir_path;   /* its path, for messages; may be NULL */
-	const char *name;       /* destination name; NULL = fetch_url_name(url) */
-	const char *sha256;     /* pinned digest, 64 hex digits; NULL = unknown */
-	bool sha256_is_index;   /* the digest comes from a signed index: trust is "published", not "pinned" */
-	const char *md5;        /* detects damage only; NULL = unknown */
-	uint64_t size_bytes;    /* exact size; 0 = unknown */
+	const char *url; /* http, https or file; borrowed like everything here */
+	char *const *
+	    mirrors; /* NULL-terminated, may be NULL: further URLs; one ending in "/" gets the name appended */
+	int dirfd; /* destination directory */
+	const char *dir_path; /* its path, for messages; may be NULL */
+	const char *name; /* destination name; NULL = fetch_url_name(url) */
+	const char *sha256; /* pinned digest, 64 hex digits; NULL = unknown */
+	bool sha256_is_index; /* the digest comes from a signed index: trust is "published", not "pinned" */
+	const char *md5; /* detects damage only; NULL = unknown */
+	uint64_t size_bytes; /* exact size; 0 = unknown */
 	enum fetch_kind kind;
-	bool use_side_car;      /* ask for <url>.sha256sum when no sha256 is given */
-	bool offline;           /* any network access is ERR_OFFLINE; file: URLs and present files are fine */
-	bool dry_run;           /* decide, change nothing, touch no network: result.action says what would happen */
-	const char *proxy;      /* NULL = http_proxy, https_proxy, no_proxy of the environment */
-	const char *ca_file;    /* PEM bundle instead of the system's; verification cannot be turned off */
-	unsigned attempts;      /* rounds over URL and mirrors; 0 = 4 */
-	unsigned backoff_ms;    /* first pause between rounds, doubled each time, at most 60 s, half of it random; 0 = 1000 */
+	bool use_side_car; /* ask for <url>.sha256sum when no sha256 is given */
+	bool offline; /* any network access is ERR_OFFLINE; file: URLs and present files are fine */
+	bool dry_run; /* decide, change nothing, touch no network: result.action says what would happen */
+	const char *proxy; /* NULL = http_proxy, https_proxy, no_proxy of the environment */
+	const char *ca_file; /* PEM bundle instead of the system's; verification cannot be turned off */
+	unsigned attempts; /* rounds over URL and mirrors; 0 = 4 */
+	unsigned
+	    backoff_ms; /* first pause between rounds, doubled each time, at most 60 s, half of it random; 0 = 1000 */
 	unsigned connect_timeout_s; /* 0 = 15 */
-	unsigned stall_timeout_s;   /* nothing arrived for that long; 0 = 60 */
-	unsigned total_timeout_s;   /* of one transfer; 0 = none */
-	unsigned lock_timeout_s;    /* waiting for another process; 0 = 3600 */
-	uint64_t max_bytes;     /* ceiling when the size is unknown; 0 = 16 GiB */
+	unsigned stall_timeout_s; /* nothing arrived for that long; 0 = 60 */
+	unsigned total_timeout_s; /* of one transfer; 0 = none */
+	unsigned lock_timeout_s; /* waiting for another process; 0 = 3600 */
+	uint64_t max_bytes; /* ceiling when the size is unknown; 0 = 16 GiB */
 };
-#define FETCH_REQUEST_INIT { .dirfd = -EBADF }
+#define FETCH_REQUEST_INIT                                                                                   \
+	{                                                                                                    \
+		.dirfd = -EBADF                                                                              \
+	}
 
 enum fetch_action { FETCH_PRESENT, FETCH_DOWNLOADED, FETCH_RESUMED, FETCH_REPLACED };
 const char *fetch_action_name(enum fetch_action a); /* "present", "downloaded", "resumed", "replaced" */
 
 struct fetch_result {
-	char *name;             /* owned: name in the directory */
-	char *url;              /* owned: where it came from; NULL when it lay there without a record */
-	char *backup;           /* owned: name the wrong file was given; NULL = none */
+	char *name; /* owned: name in the directory */
+	char *url; /* owned: where it came from; NULL when it lay there without a record */
+	char *backup; /* owned: name the wrong file was given; NULL = none */
 	char sha256[65];
 	uint64_t size_bytes;
 	uint64_t received_bytes; /* over the network, all attempts */
-	unsigned tries;         /* transfers begun */
+	unsigned tries; /* transfers begun */
 	enum fetch_trust trust;
 	enum fetch_action action;
 };
