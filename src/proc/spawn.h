@@ -32,6 +32,7 @@ struct spawn {
 	int status;             /* exit status, or 128 + signal */
 	uint64_t wall_ns, cpu_ns; /* of the child and what it waited for */
 	uint64_t max_rss_bytes;
+	int error;              /* sticky failure of the appending functions */
 };
 
 #define SPAWN_INIT(text) { .what = (text), .cwd_fd = -EBADF, .root_fd = -EBADF, .stdin_fd = -EBADF, .log_fd = -EBADF, \
@@ -43,8 +44,12 @@ int spawn_arg(struct spawn *s, const char *fmt, ...) _printf_(2, 3);   /* append
 int spawn_env(struct spawn *s, const char *name, const char *value);
 /* Failures of the appending functions stick and are reported by spawn_run(). PATH=SAFE_PATH and LC_ALL=C are set unless given. */
 
-/* Runs to the end. Returns 0 with s->status filled whatever the status; negative when it could not be started
- * (ERR_TOOL_MISSING), timed out (ERR_TIMEOUT) or we were interrupted. */
+/* argv[0] without a slash is looked for in SAFE_PATH, in root_fd when given. The child has umask 022, default signals,
+ * and dies with us. When the time is over or we are interrupted its group gets SIGTERM, two seconds later SIGKILL.
+ * Runs to the end. Returns 0 with s->status filled whatever the status; negative when it could not be started
+ * (ERR_TOOL_MISSING), timed out (ERR_TIMEOUT), we were interrupted (ERR_INTERRUPTED, base/interrupt.h) or captured output
+ * exceeds capture_max (ERR_TOO_LARGE). May be called from several threads, each with a struct of its own, and again with
+ * the same one: results are replaced. */
 int spawn_run(struct spawn *s, struct err *e);
 /* Same, and a status other than 0 is ERR_SPAWN with the last lines in the reason. */
 int spawn_check(struct spawn *s, struct err *e);
