@@ -32,9 +32,11 @@ static void ui_drivers(const json_t *drivers)
 	const json_t *d;
 	size_t i;
 
-	json_array_foreach(drivers, i, d) {
-		out_text("%-12s %s %s, %s, %s from %s (%s)\n", i ? "" : "drivers", ui_str(d, "version", "?"), ui_str(d, "arch", "?"),
-			 ui_str(d, "kind", "?"), ui_size((unsigned long long)json_integer_value(json_object_get(d, "size_bytes"))),
+	json_array_foreach(drivers, i, d)
+	{
+		out_text("%-12s %s %s, %s, %s from %s (%s)\n", i ? "" : "drivers", ui_str(d, "version", "?"),
+			 ui_str(d, "arch", "?"), ui_str(d, "kind", "?"),
+			 ui_size((unsigned long long)json_integer_value(json_object_get(d, "size_bytes"))),
 			 ui_str(d, "origin", "?"), ui_str(d, "trust", "?"));
 		out_text("%-12s   %s\n", "", ui_str(d, "path", ""));
 	}
@@ -45,11 +47,13 @@ static void ui_sets(const json_t *sets)
 	const json_t *s;
 	size_t i;
 
-	json_array_foreach(sets, i, s) {
+	json_array_foreach(sets, i, s)
+	{
 		const char *cert = ui_str(s, "certificate", "unsigned");
 
-		out_text("%-12s %s %s for %s, %s%.12s\n", i ? "" : "module sets", ui_str(s, "driver", "?"), ui_str(s, "flavour", "?"),
-			 ui_str(s, "release", "?"), strcmp(cert, "unsigned") ? "signed by " : "", cert);
+		out_text("%-12s %s %s for %s, %s%.12s\n", i ? "" : "module sets", ui_str(s, "driver", "?"),
+			 ui_str(s, "flavour", "?"), ui_str(s, "release", "?"),
+			 strcmp(cert, "unsigned") ? "signed by " : "", cert);
 		out_text("%-12s   modules/%s\n", "", ui_str(s, "key", "?"));
 	}
 }
@@ -59,8 +63,10 @@ static void ui_kernels(const json_t *kernels)
 	const json_t *k;
 	size_t i;
 
-	json_array_foreach(kernels, i, k) {
-		out_text("%-12s %s (%s)\n", i ? "" : "kernels", ui_str(k, "release", "?"), ui_str(k, "arch", "?"));
+	json_array_foreach(kernels, i, k)
+	{
+		out_text("%-12s %s (%s)\n", i ? "" : "kernels", ui_str(k, "release", "?"),
+			 ui_str(k, "arch", "?"));
 		out_text("%-12s   %s\n", "", ui_str(k, "path", ""));
 	}
 }
@@ -74,5 +80,6 @@ void ui_store(const json_t *list)
 	ui_sets(json_object_get(list, "module_sets"));
 	ui_kernels(json_object_get(list, "kernels"));
 	if (packages)
-		out_text("packages     %zu package%s packed or kept by name\n", packages, packages == 1 ? "" : "s");
+		out_text("packages     %zu package%s packed or kept by name\n", packages,
+			 packages == 1 ? "" : "s");
 }

@@ -7,7 +7,7 @@
 /* Objects of one kind with every ref that names them. */
 struct named {
 	struct engine *en;
-	json_t *by_id;                  /* id -> array of names */
+	json_t *by_id; /* id -> array of names */
 	enum store_kind kind;
 };
 
@@ -64,9 +64,8 @@ static int list_kind(struct engine *en, enum store_kind kind, const char *const 
 	if (r == 0 && en->store)
 		r = store_ref_list(en->store, "", named_add, &n);
 	if (r == 0)
-		json_object_foreach(n.by_id, id, names)
-			if ((r = named_row(&n, id, names, fields, rows)) < 0)
-				break;
+		json_object_foreach(n.by_id, id,
+				    names) if ((r = named_row(&n, id, names, fields, rows)) < 0) break;
 	json_decref(n.by_id);
 	if (r < 0)
 		json_decref(rows);
@@ -77,7 +76,8 @@ static int list_kind(struct engine *en, enum store_kind kind, const char *const 
 
 int report_list(struct engine *en, json_t **ret, struct err *e)
 {
-	static const char *const tree_fields[] = { "version", "arch", "kind", "origin", "trust", "size_bytes", NULL };
+	static const char *const tree_fields[] = { "version", "arch",	    "kind", "origin",
+						   "trust",   "size_bytes", NULL };
 	static const char *const kernel_fields[] = { "release", "arch", "vermagic", NULL };
 	static const char *const none[] = { NULL };
 	json_t *drivers = NULL, *kernels = NULL, *packages = NULL, *sets = NULL;
@@ -93,8 +93,9 @@ int report_list(struct engine *en, json_t **ret, struct err *e)
 	else if (en->store)
 		r = modset_list(en->store, NULL, NULL, &sets, e);
 	if (r == 0)
-		*ret = json_pack("{s:s?,s:o,s:o,s:o,s:o}", "store", en->store ? en->store->path : NULL, "drivers", drivers,
-				 "module_sets", sets ? sets : json_array(), "kernels", kernels, "packages", packages);
+		*ret = json_pack("{s:s?,s:o,s:o,s:o,s:o}", "store", en->store ? en->store->path : NULL,
+				 "drivers", drivers, "module_sets", sets ? sets : json_array(), "kernels",
+				 kernels, "packages", packages);
 	if (r < 0) {
 		json_decref(drivers);
 		json_decref(kernels);

@@ -37,10 +37,10 @@ static json_t *status_host(const struct host *h)
 	(void)host_kernel_release(h, &release);
 	(void)host_machine(h, &machine);
 	(void)secureboot_read(h, &sb);
-	return json_pack("{s:s,s:s?,s:s?,s:s?,s:s,s:s,s:s,s:b}", "root", h->root, "os", os.pretty_name, "kernel", release,
-			 "machine", machine, "secure_boot", tristate_text(sb.secure_boot), "sig_enforce",
-			 tristate_text(sb.sig_enforce), "lockdown", sb.lockdown, "modules_must_be_signed",
-			 secureboot_modules_must_be_signed(&sb));
+	return json_pack("{s:s,s:s?,s:s?,s:s?,s:s,s:s,s:s,s:b}", "root", h->root, "os", os.pretty_name,
+			 "kernel", release, "machine", machine, "secure_boot", tristate_text(sb.secure_boot),
+			 "sig_enforce", tristate_text(sb.sig_enforce), "lockdown", sb.lockdown,
+			 "modules_must_be_signed", secureboot_modules_must_be_signed(&sb));
 }
 
 /* proc/driver/nvidia/version: "NVRM version: NVIDIA UNIX … Kernel Module  535.261.03  <date>": the first word that is
@@ -79,8 +79,9 @@ static json_t *status_running(const struct host *h)
 		holders = json_array();
 		for (char **w = mods.v[i].holders; holders && w && *w; w++)
 			(void)json_array_append_new(holders, json_string(*w));
-		(void)json_array_append_new(list, json_pack("{s:s,s:i,s:o}", "name", mods.v[i].name, "refcount",
-							    mods.v[i].refcount, "holders", holders));
+		(void)json_array_append_new(list,
+					    json_pack("{s:s,s:i,s:o}", "name", mods.v[i].name, "refcount",
+						      mods.v[i].refcount, "holders", holders));
 	}
 	return json_pack("{s:s?,s:o}", "driver_version", version, "modules", list);
 }
@@ -100,7 +101,8 @@ int report_status(struct engine *en, json_t **ret, struct err *e)
 		json_decref(store);
 		return r;
 	}
-	*ret = json_pack("{s:o,s:o,s:o,s:s,s:o}", "host", status_host(en->host), "running", status_running(en->host), "store", store,
-			 "target", target, "deployments", history ? history : json_array());
+	*ret = json_pack("{s:o,s:o,s:o,s:s,s:o}", "host", status_host(en->host), "running",
+			 status_running(en->host), "store", store, "target", target, "deployments",
+			 history ? history : json_array());
 	return *ret ? 0 : err_oom(e);
 }
