@@ -74,6 +74,9 @@ exits() {
 # The kernel's messages since the last call.
 kernel_log() { dmesg -c | sed 's/^\[[^]]*\] //'; }
 
+# names DIRECTORY [START]: its entries in one line.
+names() { (cd "$1" && echo "${2:-}"*); }
+
 # Loaded modules whose name begins with nvidia, in the order they were loaded.
 nvidia_modules() { awk '/^nvidia/ { print $1 }' /proc/modules | tac | xargs; }
 
