@@ -32,6 +32,9 @@ struct modinfo {
 	}
 void modinfo_done(struct modinfo *m);
 
+/* "xz", "zstd" or "gzip" by the file's first bytes; NULL when it is none of them (or cannot be read). */
+const char *module_compression(int fd);
+
 /* Open a module for reading as plain bytes: a compressed one is unpacked into an anonymous file (at most 512 MiB).
  * Returns a descriptor. ret_compression may be NULL. ERR_MODULE_NOT_ELF, ERR_MODULE_COMPRESSION. */
 int module_open(int dirfd, const char *path, const char **ret_compression, struct err *e);

@@ -27,6 +27,8 @@ struct modsig {
  * trailer is not one a kernel accepts; -errno. */
 int modsig_detect_fd(int fd, struct modsig *ret);
 int modsig_detect(const void *buf, size_t len, struct modsig *ret);
+/* The same for a module that is bytes [offset, offset + size) of a file; offsets in ret count from `offset`. */
+int modsig_detect_range(int fd, uint64_t offset, uint64_t size, struct modsig *ret);
 
 /* The DER part of a signed file; caller frees. */
 int modsig_read_der(int fd, const struct modsig *sig, uint8_t **ret_der);

@@ -60,6 +60,9 @@ void precompiled_freep(struct precompiled **p);
 int precompiled_match(const struct precompiled *p, const char *driver_version, const char *proc_version,
 		      struct err *e);
 
+/* The banner to compare with: proc_dirfd/version up to its first LF or NUL. Caller frees. */
+int precompiled_banner(int proc_dirfd, char **ret, struct err *e);
+
 /* The vendor tool's listing, byte for byte. Caller frees. */
 int precompiled_info_text(const struct precompiled *p, char **ret, struct err *e);
 
