@@ -153,6 +153,59 @@ int cms_sign_fd(const struct signer *s, const char *hash, unsigned flags, int fd
 
 /* -- reading ---------------------------------------------------------------------------------------------- */
 
+/* Step into (or, for a primitive or with `skip`, over) the next element when it has this tag. */
+static bool der_step(const uint8_t **p, const uint8_t *end, int tag, bool skip, long *ret_len)
+{
+	int got_tag, got_class;
+	const uint8_t *at = *p;
+
+	if ((ASN1_get_object(&at, ret_len, &got_tag, &got_class, end - at) & 0x80) || got_tag != tag)
+		return false;
+	*p = skip ? at + *ret_len : at;
+	return true;
+}
+
+/* Value of a one-byte INTEGER; -1 for anything else. */
+static int der_small_integer(const uint8_t **p, const uint8_t *end)
+{
+	long len;
+
+	if (!der_step(p, end, V_ASN1_INTEGER, true, &len) || len != 1)
+		return -1;
+	return (*p)[-1];
+}
+
+/* The two version numbers: outside of what is signed and not shown by libcrypto, but the kernel insists on them: 1 with
+ * issuer and serial number, 3 with a key id. The message has been decoded before, so only the way there is walked. */
+static bool versions_fit(const uint8_t *der, size_t der_len, int want)
+{
+	static const struct {
+		int tag;
+		bool skip;
+	} to_message[] = { { V_ASN1_SEQUENCE, false },
+			   { V_ASN1_OBJECT, true },
+			   { 0, false },
+			   { V_ASN1_SEQUENCE, false } },
+	  to_signer[] = { { V_ASN1_SET, true },
+			  { V_ASN1_SEQUENCE, true },
+			  { V_ASN1_SET, false },
+			  { V_ASN1_SEQUENCE, false } };
+	const uint8_t *p = der, *end = der + der_len;
+	long len;
+
+	for (size_t i = 0; i < ARRAY_LEN(to_message); i++) {
+		if (!der_step(&p, end, to_message[i].tag, to_message[i].skip, &len))
+			return false;
+	}
+	if (der_small_integer(&p, end) != want)
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(to_signer); i++) {
+		if (!der_step(&p, end, to_signer[i].tag, to_signer[i].skip, &len))
+			return false;
+	}
+	return der_small_integer(&p, end) == want;
+}
+
 /* Parse and check the shape; *ret_si is borrowed from the result. */
 static int cms_decode(const void *der, size_t der_len, CMS_ContentInfo **ret, CMS_SignerInfo **ret_si,
 		      struct err *e)
@@ -160,7 +213,7 @@ static int cms_decode(const void *der, size_t der_len, CMS_ContentInfo **ret, CM
 	_cleanup_(cms_info_freep) CMS_ContentInfo *cms = NULL;
 	const uint8_t *p = der, *end = p + der_len;
 	STACK_OF(CMS_SignerInfo) * signers;
-	ASN1_OCTET_STRING **content;
+	ASN1_OCTET_STRING **content, *key_id = NULL;
 
 	if (der_len > CMS_DER_MAX_BYTES)
 		return err_set(e, -ERR_CMS_INVALID, "%zu bytes is too long for a signature", der_len);
@@ -171,6 +224,8 @@ static int cms_decode(const void *der, size_t der_len, CMS_ContentInfo **ret, CM
 		return err_set(e, -ERR_CMS_INVALID, "%zu bytes follow the CMS message", (size_t)(end - p));
 	if (OBJ_obj2nid(CMS_get0_type(cms)) != NID_pkcs7_signed)
 		return err_set(e, -ERR_CMS_INVALID, "the CMS message is not SignedData");
+	if (OBJ_obj2nid(CMS_get0_eContentType(cms)) != NID_pkcs7_data)
+		return err_set(e, -ERR_CMS_INVALID, "the signed content is not of type data");
 	content = CMS_get0_content(cms);
 	if (!content || *content)
 		return crypto_err(e, ERR_CMS_INVALID, "the signature carries content of its own");
@@ -179,6 +234,10 @@ static int cms_decode(const void *der, size_t der_len, CMS_ContentInfo **ret, CM
 		return err_set(e, -ERR_CMS_INVALID, "%d signers instead of one",
 			       signers ? sk_CMS_SignerInfo_num(signers) : 0);
 	*ret_si = sk_CMS_SignerInfo_value(signers, 0);
+	if (CMS_SignerInfo_get0_signer_id(*ret_si, &key_id, NULL, NULL) != 1 ||
+	    !versions_fit(der, der_len, key_id ? 3 : 1))
+		return crypto_err(e, ERR_CMS_INVALID,
+				  "version numbers or order of fields are not the kernel's");
 	*ret = TAKE_PTR(cms);
 	return 0;
 }
@@ -195,6 +254,15 @@ static const char *algorithm_name(const X509_ALGOR *sig)
 	return key_nid == NID_rsaEncryption ? "rsa" : key_nid == NID_X9_62_id_ecPublicKey ? "ecdsa" : NULL;
 }
 
+/* Parameters may be missing or NULL; writers differ and the kernel reads neither. */
+static bool is_without_parameters(const X509_ALGOR *a)
+{
+	int type;
+
+	X509_ALGOR_get0(NULL, &type, NULL, a);
+	return type == V_ASN1_UNDEF || type == V_ASN1_NULL;
+}
+
 static int describe_algorithms(CMS_SignerInfo *si, struct cms_info *info, struct err *e)
 {
 	X509_ALGOR *digest = NULL, *sig = NULL;
@@ -207,6 +275,8 @@ static int describe_algorithms(CMS_SignerInfo *si, struct cms_info *info, struct
 	algorithm = sig ? algorithm_name(sig) : NULL;
 	if (!algorithm)
 		return err_set(e, -ERR_CMS_INVALID, "the signature is neither RSA nor ECDSA");
+	if (!is_without_parameters(digest) || !is_without_parameters(sig))
+		return err_set(e, -ERR_CMS_INVALID, "an algorithm has parameters");
 	(void)snprintf(info->hash, sizeof(info->hash), "%s", hash);
 	(void)snprintf(info->algorithm, sizeof(info->algorithm), "%s", algorithm);
 	return 0;
