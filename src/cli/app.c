@@ -3,6 +3,7 @@
  * From an argument vector to an exit status: find the verb, fill its options from its table, open host and store,
  * run it, and report the result or the one error. */
 #include "cmd.h"
+#include "config.h"
 #include "fd.h"
 #include "log.h"
 #include "parse.h"
@@ -231,7 +232,32 @@ static int app_setup_output(struct app *app, struct err *e)
 	return 0;
 }
 
-static int app_open_engine(struct app *app, const struct cmd *cmd, struct err *e)
+static void prefer(const char **option, const char *configured)
+{
+	if (!*option)
+		*option = configured;
+}
+
+/* Fills what the command line left open: first from the environment, then from the configuration file. */
+static int app_configure(struct app *app, struct config *c, struct err *e)
+{
+	const char *store = getenv("NVDRIVER_STORE");
+	int r = config_load(app->root, c, e);
+
+	if (r < 0)
+		return r;
+	prefer(&app->store_path, store && *store ? store : NULL);
+	prefer(&app->store_path, c->store);
+	prefer(&app->store_path, DEFAULT_STORE);
+	prefer(&app->log_file, c->log_file);
+	prefer(&app->log_format, c->log_format);
+	prefer(&app->color, c->color);
+	prefer(&app->progress, c->progress);
+	app->offline |= c->offline;
+	return 0;
+}
+
+static int app_open_engine(struct app *app, const struct cmd *cmd, const struct config *config, struct err *e)
 {
 	unsigned flags = 0;
 	int r;
@@ -245,6 +271,10 @@ static int app_open_engine(struct app *app, const struct cmd *cmd, struct err *e
 	r = engine_open(app->root, app->store_path, flags, &app->engine, e);
 	if (r < 0)
 		return r;
+	app->engine->fetch_proxy = config->fetch_proxy;
+	app->engine->fetch_attempts = config->fetch_attempts;
+	app->engine->lock_timeout_s =
+	    config->lock_timeout_s ? config->lock_timeout_s : DEFAULT_LOCK_TIMEOUT_S;
 	app->engine->offline = app->offline;
 	app->engine->dry_run = app->dry_run;
 	return 0;
@@ -307,6 +337,7 @@ static int app_run(struct app *app, const struct cmd *cmd, int argc, char **argv
 	struct opt_set set = { .shorts = ":" };
 	char verb[64];
 	void *opts;
+	_cleanup_(config_done) struct config config = { 0 };
 	int r, n;
 
 	snprintf(verb, sizeof(verb), "%s%s%s", cmd->name, cmd->sub ? " " : "", cmd->sub ? cmd->sub : "");
@@ -326,9 +357,11 @@ static int app_run(struct app *app, const struct cmd *cmd, int argc, char **argv
 			    cmd->args ? cmd->args : "no arguments");
 	argv += r < 0 ? 0 : r;
 	if (r >= 0)
+		r = app_configure(app, &config, &e);
+	if (r >= 0)
 		r = app_setup_output(app, &e);
 	if (r >= 0)
-		r = app_open_engine(app, cmd, &e);
+		r = app_open_engine(app, cmd, &config, &e);
 	if (r >= 0)
 		r = cmd->run(app, opts, n, argv, &e);
 	engine_freep(&app->engine);
