@@ -13,8 +13,9 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define DEFAULT_STORE "/var/lib/nvdriver"
-#define OPTIONS_MAX   64
+#define DEFAULT_STORE	       "/var/lib/nvdriver"
+#define OPTIONS_MAX	       64
+#define DEFAULT_LOCK_TIMEOUT_S 3600
 
 #define COMMON(field) offsetof(struct app, field)
 const struct opt app_options[] = {
