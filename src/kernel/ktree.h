@@ -17,6 +17,7 @@ struct ktree {
 	char *vermagic; /* as a module built here carries it, trailing blank included */
 	char *source, *output; /* absolute, links resolved; equal when the tree is not split */
 	char *config; /* text of the kernel configuration */
+	char *banner; /* what this kernel prints in /proc/version; NULL when the headers do not tell */
 	char identity[65]; /* sha256 over release, arch, vermagic, and the two digests below */
 	char symvers_sha256[65], autoconf_sha256[65];
 };
@@ -40,13 +41,12 @@ struct ktree_search {
 /* ERR_KTREE_NOT_FOUND lists the places that were tried. */
 int ktree_find(const struct ktree_search *where, struct ktree **ret, struct err *e);
 
-/* The staged directory holds `root/`, unpacked header packages with their own layout (lib/modules/R/build,
- * usr/src/…). Makes it relocatable (absolute links and makefile includes become relative; a vmlinux is dropped, it
- * would start the BTF step), works out the identity and publishes kernels/<identity>/ with record.json; `meta`
- * (may be NULL, borrowed) is merged into the record. release NULL = the only one below lib/modules.
- * An identity that is there already is kept. */
-int ktree_import(struct store_stage *st, const char *release, const char *arch, const json_t *meta,
-		 char ret_identity[65], struct err *e);
+/* The staged directory holds `root/`, unpacked and relocatable header packages (source_kernel_headers() makes
+ * them so); source_rel and build_rel are directories below it, NULL = lib/modules/<release>/{source,build}. Works out
+ * the identity and publishes kernels/<identity>/ with record.json and the ref kernels/<arch>/<release>; `meta` (may
+ * be NULL, borrowed) is merged into the record. An identity that is there already is kept and the ref moved. */
+int ktree_import(struct store_stage *st, const char *release, const char *source_rel, const char *build_rel,
+		 const json_t *meta, char ret_identity[65], struct err *e);
 
 /* Value of CONFIG_<name> without quotes; -ENOENT when unset. Caller frees. */
 int ktree_config(const struct ktree *t, const char *name, char **ret);
@@ -56,6 +56,9 @@ bool ktree_config_enabled(const struct ktree *t, const char *name); /* y or m */
 int ktree_sign_hash(const struct ktree *t, char **ret, bool *ret_guessed);
 
 int ktree_to_json(const struct ktree *t, json_t **ret);
+
+/* Pure: the banner from the texts of include/generated/compile.h and utsversion.h; -ENOENT when a part is missing. */
+int banner_compose(const char *release, const char *compile_h, const char *utsversion_h, char **ret);
 
 /* Pure: the vermagic of a release from its autoconf.h (and vermagic.h, which says how preemption is spelled). */
 int vermagic_compose(const char *release, const char *arch, const char *autoconf, const char *vermagic_h,

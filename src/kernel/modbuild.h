@@ -10,6 +10,9 @@
 #include "patchset.h"
 #include "toolchain.h"
 
+/* Name of the directory the sources are built in; messages give file names below it. */
+#define MODBUILD_DIR "nvdriver-build"
+
 struct modbuild {
 	const char *driver; /* "535.261.03" */
 	const char *flavour; /* "proprietary" or "open" */

@@ -34,3 +34,5 @@ int patchset_load(const char *dir, const char *version, const char *flavour, con
 		  char *const *extra, struct patchset *ret, struct err *e);
 /* Where the installed data lie: NVDRIVER_DATA/patches, else the directory set at build time, else the source tree's. Borrowed. */
 const char *patchset_default_dir(void);
+/* Pure: how many parameters the first declaration of a function in a header takes; -1 when it is not declared. */
+int header_function_parameters(const char *text, size_t len, const char *function);
