@@ -1,0 +1,67 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The real driver from the distribution's packages to signed modules of both flavours, and what a warm run costs.
+# Leaves the store at $NVD_TEST_CACHE/store, which the tests after it use.
+here=$(cd "$(dirname "$0")" && pwd)
+top=$(cd "$here/../.." && pwd)
+export NVDRIVER=${NVDRIVER:-$top/build/src/cli/nvdriver}
+. "$top/tests/cli/lib.sh"
+cache=${NVD_TEST_CACHE:-$top/.cache}
+store=${NVD_STORE:-$cache/store}
+version=535.261.03
+mkdir -p "$cache"
+
+prepare() { run --store "$store" prepare "apt:$version" --kernel apt:amd64 --generate-key --package "$@"; }
+
+before=$(dpkg-query -W | sha256sum; sha256sum /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null; ls /lib/modules /boot 2>/dev/null)
+for flavour in open proprietary; do
+	prepare --flavour "$flavour"
+	if [ "$rc" = 6 ] && grep -qE 'fetch-failed|apt' "$work/err"; then
+		echo "the distribution's packages cannot be fetched: $(tail -2 "$work/err" | head -1)"
+		exit 77
+	fi
+	equals "prepare of the $flavour flavour succeeds" "$rc" 0
+	sed 's/^/# /' "$work/out"
+done
+equals "packages, apt configuration, kernels of this machine are as before" \
+	"$(dpkg-query -W | sha256sum; sha256sum /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null; ls /lib/modules /boot 2>/dev/null)" "$before"
+
+run --store "$store" --json list
+equals "the store lists one driver" "$(grep -c '"driver_kind\|"kind": "passthrough"' "$work/out")" 1
+cert=$(ls "$store"/keys/*.der)
+signed=0 modules=0
+for ko in "$store"/modules/*/*.ko; do
+	[ "$(tail -c 28 "$ko" | tr -d '\n')" = '~Module signature appended~' ] || continue
+	"$NVDRIVER" modules verify --cert "$cert" "$ko" >/dev/null 2>&1 && signed=$((signed + 1))
+	modules=$((modules + 1))
+done
+equals "every signature is good" "$signed" "$modules"
+check "both flavours have five signed modules each" test "$modules" -ge 10
+equals "the private key is for its owner only" "$(stat -c %a "$store"/keys/*.key)" 600
+
+# Warm: no child, no network, at most 150 ms beside reading what is verified.
+prepare --flavour proprietary
+strace -f -e trace=execve,fork,vfork,clone,clone3,socket,connect -o "$work/trace" \
+	"$NVDRIVER" --store "$store" prepare "apt:$version" --kernel apt:amd64 --generate-key --package >"$work/out" 2>"$work/err"
+equals "a warm run succeeds" $? 0
+equals "every stage of a warm run is a hit" "$(grep -cE ' (done|made) ' "$work/out")" 0
+equals "a warm run starts no child process" "$(grep -E 'execve|fork|clone' "$work/trace" | grep -v CLONE_THREAD | tail -n +2)" ""
+equals "a warm run opens no connection" "$(grep -E 'socket|connect' "$work/trace" | head -3)" ""
+run --store "$store" --offline prepare "apt:$version" --kernel apt:amd64 --generate-key --package
+equals "a warm run works offline" "$rc" 0
+best=999999
+for _ in 1 2 3 4 5; do
+	from=${EPOCHREALTIME/./}
+	prepare --flavour proprietary
+	took=$(( (${EPOCHREALTIME/./} - from) / 1000 ))
+	[ "$took" -lt "$best" ] && best=$took
+done
+set_path=$(awk '/^modules /{getline; print $1}' "$work/out")
+from=${EPOCHREALTIME/./}
+cat "$set_path"/* | openssl sha256 >/dev/null
+verify=$(( (${EPOCHREALTIME/./} - from) / 1000 ))
+echo "# warm prepare $best ms, of which reading and hashing the module set takes about $verify ms"
+check "a warm run takes less than 150 ms beside verification" test "$best" -lt $((150 + verify))
+run --store "$store" --offline prepare "apt:999.99.99"
+equals "offline, a driver that is not there is refused" "$rc" 6
+finish
