@@ -5,9 +5,10 @@
 
 extern const struct cmd cmd_list, cmd_prepare, cmd_status;
 
+extern const struct cmd cmd_modules_info, cmd_modules_match, cmd_modules_pack, cmd_modules_sign,
+    cmd_modules_unpack, cmd_modules_verify;
+
 const struct cmd *const cmd_table[] = {
-	&cmd_prepare,
-	&cmd_status,
-	&cmd_list,
-	NULL,
+	&cmd_prepare,	     &cmd_status,	&cmd_list,	   &cmd_modules_pack,	&cmd_modules_match,
+	&cmd_modules_unpack, &cmd_modules_info, &cmd_modules_sign, &cmd_modules_verify, NULL,
 };

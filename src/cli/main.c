@@ -2,6 +2,7 @@
  *
  * One binary, several names: under a name of the table it is a drop-in for the program of that name. */
 #include "cmd.h"
+#include "compat.h"
 
 #include <string.h>
 
@@ -10,6 +11,7 @@ static const struct {
 	int (*run)(int argc, char **argv);
 } invocation_names[] = {
 	{ "nvdriver", app_main },
+	{ "mkprecompiled", compat_mkprecompiled },
 };
 
 int main(int argc, char **argv)

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Drop-in entries for programs other people's scripts call; chosen by the name we are run under (main.c). Each takes
+ * the whole argument vector and returns the exit status its callers expect. */
+
+int compat_mkprecompiled(int argc, char **argv);
