@@ -8,7 +8,20 @@ extern const struct cmd cmd_list, cmd_prepare, cmd_status;
 extern const struct cmd cmd_modules_info, cmd_modules_match, cmd_modules_pack, cmd_modules_sign,
     cmd_modules_unpack, cmd_modules_verify;
 
+extern const struct cmd cmd_gpu_export, cmd_gpu_info, cmd_gpu_list;
+
 const struct cmd *const cmd_table[] = {
-	&cmd_prepare,	     &cmd_status,	&cmd_list,	   &cmd_modules_pack,	&cmd_modules_match,
-	&cmd_modules_unpack, &cmd_modules_info, &cmd_modules_sign, &cmd_modules_verify, NULL,
+	&cmd_prepare,
+	&cmd_status,
+	&cmd_list,
+	&cmd_gpu_list,
+	&cmd_gpu_info,
+	&cmd_gpu_export,
+	&cmd_modules_pack,
+	&cmd_modules_match,
+	&cmd_modules_unpack,
+	&cmd_modules_info,
+	&cmd_modules_sign,
+	&cmd_modules_verify,
+	NULL,
 };
