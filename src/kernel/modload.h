@@ -42,11 +42,12 @@ struct modload_request {
 struct modload_report {
 	json_t *loaded; /* names, in order of loading */
 	json_t *present; /* were loaded before */
+	json_t *removed; /* names, in order of removal (unload) */
 	json_t *failed; /* optional ones: {"module","slug","reason"} */
 };
 #define MODLOAD_REPORT_INIT                                                                                  \
 	{                                                                                                    \
-		NULL, NULL, NULL                                                                             \
+		NULL, NULL, NULL, NULL                                                                       \
 	}
 void modload_report_done(struct modload_report *r);
 
@@ -70,6 +71,3 @@ int firmware_path_set(const struct host *h, const char *path, struct err *e);
 
 /* Pure: what a failed insert means. klog: what the kernel said meanwhile. */
 int modload_explain(int error, const char *module, const char *klog, struct err *e);
-/* Pure: parameters for a module from modprobe.d text ("options NAME a=b"). Appends to out, blank-separated. */
-struct strbuf;
-int modprobe_options(const char *text, size_t len, const char *module, struct strbuf *out);

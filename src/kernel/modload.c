@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Loading: every wanted module after what it depends on, each failure explained by errno and kernel log together. What was
+ * loaded is taken out again when a required module fails, so a machine has all of a driver or what it had before. */
+#include "modload.h"
+
+#include "fd.h"
+#include "kmods.h"
+#include "log.h"
+#include "modinfo.h"
+#include "modparams.h"
+#include "parse.h"
+#include "strbuf.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#define DEPTH_MAX 16
+
+void modload_report_done(struct modload_report *r)
+{
+	json_decref(r->loaded);
+	json_decref(r->present);
+	json_decref(r->removed);
+	json_decref(r->failed);
+	*r = (struct modload_report)MODLOAD_REPORT_INIT;
+}
+
+/* One call's work. */
+struct load {
+	const struct host *h;
+	const struct modload_ops *ops;
+	const struct modload_request *q;
+	struct modload_report report;
+	char **inserted; /* by this call, for taking back */
+	char *release; /* running kernel; NULL = unknown */
+};
+
+static void load_done(struct load *l)
+{
+	modload_report_done(&l->report);
+	strv_freep(&l->inserted);
+	free(l->release);
+}
+
+static int load_init(struct load *l, struct err *e)
+{
+	l->report = (struct modload_report){ json_array(), json_array(), json_array(), json_array() };
+	if (!l->report.loaded || !l->report.present || !l->report.removed || !l->report.failed)
+		return err_oom(e);
+	if (host_kernel_release(l->h, &l->release) == -ENOMEM)
+		return err_oom(e);
+	return 0;
+}
+
+/* 1 = loaded, 0 = not, negative = the machine does not say. */
+static int is_loaded(const struct host *h, const char *name)
+{
+	_cleanup_(kmods_done) struct kmods k = KMODS_INIT;
+	int r = kmods_read(h, &k);
+
+	return r < 0 ? r : kmods_find(&k, name) != NULL;
+}
+
+static bool seen(const json_t *list, const char *name)
+{
+	json_t *v;
+	size_t i;
+
+	json_array_foreach((json_t *)list, i, v) if (kmod_name_eq(json_string_value(v), name)) return true;
+	return false;
+}
+
+/* <name>.ko as the set spells it; -ENOENT when the set has no such module. */
+static int open_module(struct load *l, const char *name, struct err *e)
+{
+	_cleanup_free_ char *file = str_printf("%s.ko", name);
+
+	if (!file)
+		return err_oom(e);
+	if (l->q->dir_fd < 0 || faccessat(l->q->dir_fd, file, F_OK, AT_SYMLINK_NOFOLLOW) < 0) {
+		for (char *p = file; *p; p++)
+			if (*p == '_')
+				*p = '-';
+		if (l->q->dir_fd < 0 || faccessat(l->q->dir_fd, file, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+			return -ENOENT;
+	}
+	return module_open(l->q->dir_fd, file, NULL, e);
+}
+
+static const struct modload_module *wanted(const struct modload_request *q, const char *name)
+{
+	for (size_t i = 0; i < q->n_modules; i++)
+		if (kmod_name_eq(q->modules[i].name, name))
+			return &q->modules[i];
+	return NULL;
+}
+
+/* The kernel's own message for this is a symbol version; the file says it plainly. */
+static int check_release(const struct load *l, const char *name, const struct modinfo *m, struct err *e)
+{
+	struct span rest = SPAN(m->vermagic ? m->vermagic : ""), word;
+
+	if (!l->release || !span_word(&rest, &word) || span_eq(word, l->release))
+		return 0;
+	err_set(e, ERR_MODULE_WRONG_KERNEL, "%s was built for kernel " SPAN_FMT ", running is %s", name,
+		SPAN_ARG(word), l->release);
+	(void)err_object(e, "%s", name);
+	return -ERR_MODULE_WRONG_KERNEL;
+}
+
+/* A loaded module of another driver version must not pass for the wanted one. */
+static int check_present(const struct load *l, const char *name, const struct modinfo *m, struct err *e)
+{
+	_cleanup_free_ char *version = NULL;
+
+	if (!m->version || kmod_attr(l->h, name, "version", &version) < 0 || strcmp(version, m->version) == 0)
+		return 0;
+	err_set(e, ERR_MODULE_LOADED_OTHER, "%s %s is loaded, wanted %s", name, version, m->version);
+	(void)err_object(e, "%s", name);
+	return -ERR_MODULE_LOADED_OTHER;
+}
+
+static int parameters(const struct load *l, const char *name, char **ret, struct err *e)
+{
+	_cleanup_(strbuf_done) struct strbuf t = STRBUF_INIT(65536);
+	const struct modload_module *w = wanted(l->q, name);
+	int r = modparams_collect(l->h, name, &t);
+
+	if (r == 0 && w && w->params && *w->params)
+		r = strbuf_printf(&t, "%s%s", t.len ? " " : "", w->params);
+	if (r < 0)
+		return err_errno(e, r, "parameters of %s", name);
+	*ret = strdup(strbuf_str(&t));
+	return *ret ? 0 : err_oom(e);
+}
+
+static int note(json_t *list, const char *name, struct err *e)
+{
+	return json_array_append_new(list, json_string(name)) < 0 ? err_oom(e) : 0;
+}
+
+static int explain(const struct load *l, int r, const char *name, struct err *e)
+{
+	_cleanup_free_ char *klog = NULL;
+
+	if (l->ops->klog(l->ops->arg, &klog) < 0)
+		return modload_explain(r, name, "", e);
+	return modload_explain(r, name, klog, e);
+}
+
+/* The insert itself, believed only once the kernel lists the module. */
+static int insert(struct load *l, const char *name, int fd, struct err *e)
+{
+	_cleanup_free_ char *params = NULL, *before = NULL;
+	int r = parameters(l, name, &params, e);
+
+	if (r < 0)
+		return r;
+	(void)l->ops->klog(l->ops->arg, &before);
+	log_debug("loading %s%s%s", name, *params ? " with " : "", params);
+	r = l->ops->insert(l->ops->arg, fd, params);
+	if (r == -EEXIST)
+		return note(l->report.present, name, e);
+	if (r < 0)
+		return explain(l, r, name, e);
+	if (strv_push(&l->inserted, name) < 0)
+		return err_oom(e);
+	if (is_loaded(l->h, name) == 0) {
+		err_set(e, ERR_MODULE_LOAD, "%s: the kernel took it but does not list it", name);
+		(void)err_object(e, "%s", name);
+		return -ERR_MODULE_LOAD;
+	}
+	return note(l->report.loaded, name, e);
+}
+
+/* A module the set does not hold is the kernel's own (drm, ib_core, …). One that does not exist may be built in: the
+ * kernel names the missing symbol otherwise. */
+static int load_kernel_module(struct load *l, const char *name, struct err *e)
+{
+	int r;
+
+	if (is_loaded(l->h, name) == 1)
+		return 0;
+	r = l->ops->insert_kernel(l->ops->arg, name);
+	if (r == -ENOENT || r == -ENOSYS || r == 0 || r == -EEXIST)
+		return 0;
+	return explain(l, r, name, e);
+}
+
+static int load_one(struct load *l, const char *name, unsigned depth, struct err *e);
+
+static int load_dependencies(struct load *l, const struct modinfo *m, unsigned depth, struct err *e)
+{
+	for (char **d = m->depends; d && *d; d++) {
+		int r = load_one(l, *d, depth + 1, e);
+
+		if (r < 0)
+			return err_wrap(e, "needed by %s", m->name ? m->name : "the module");
+	}
+	return 0;
+}
+
+static int load_one(struct load *l, const char *name, unsigned depth, struct err *e)
+{
+	_cleanup_(modinfo_done) struct modinfo m = MODINFO_INIT;
+	_cleanup_close_ int fd = -EBADF;
+	int r;
+
+	if (depth > DEPTH_MAX)
+		return err_set(e, ERR_MODULE_DAMAGED, "%s: modules depend on each other in a circle", name);
+	if (seen(l->report.loaded, name) || seen(l->report.present, name))
+		return 0;
+	fd = open_module(l, name, e);
+	if (fd == -ENOENT) {
+		if (!wanted(l->q, name) || l->q->dir_fd < 0)
+			return load_kernel_module(l, name, e);
+		err_set(e, ERR_MODULE_MISSING, "there is no %s.ko", name);
+		(void)err_object(e, "%s", name);
+		return -ERR_MODULE_MISSING;
+	}
+	r = fd < 0 ? fd : modinfo_read_fd(fd, &m, e);
+	if (r < 0)
+		return r;
+	if (is_loaded(l->h, name) == 1) {
+		r = check_present(l, name, &m, e);
+		return r < 0 ? r : note(l->report.present, name, e);
+	}
+	r = check_release(l, name, &m, e);
+	if (r == 0)
+		r = load_dependencies(l, &m, depth, e);
+	return r < 0 ? r : insert(l, name, fd, e);
+}
+
+static int note_failed(struct load *l, const char *name, const struct err *why, struct err *e)
+{
+	json_t *f = json_pack("{s:s, s:s, s:s, s:s}", "module", name, "slug", err_slug(why->code), "reason",
+			      why->reason ? why->reason : err_sentence(why->code), "next_step",
+			      why->next ? why->next : err_next_step(why->code));
+
+	log_warn("optional module %s was not loaded: %s", name,
+		 why->reason ? why->reason : err_sentence(why->code));
+	return !f || json_array_append_new(l->report.failed, f) < 0 ? err_oom(e) : 0;
+}
+
+static void take_back(struct load *l)
+{
+	for (size_t i = strv_len(l->inserted); i-- > 0;) {
+		int r = l->ops->remove(l->ops->arg, l->inserted[i]);
+
+		if (r < 0)
+			log_warn("%s was loaded and could not be removed again: %s", l->inserted[i],
+				 strerror(-r));
+	}
+}
+
+static int load_wanted(struct load *l, struct err *e)
+{
+	for (size_t i = 0; i < l->q->n_modules; i++) {
+		const struct modload_module *m = &l->q->modules[i];
+		_cleanup_(err_done) struct err why = ERR_INIT;
+		int r = load_one(l, m->name, 0, &why);
+
+		if (r < 0 && !m->optional) {
+			err_move(e, &why);
+			return r;
+		}
+		if (r < 0 && (r = note_failed(l, m->name, &why, e)) < 0)
+			return r;
+	}
+	return 0;
+}
+
+int modload_load(const struct host *h, const struct modload_ops *ops, const struct modload_request *q,
+		 struct modload_report *ret, struct err *e)
+{
+	_cleanup_(load_done) struct load l = { .h = h, .ops = ops, .q = q };
+	int r = load_init(&l, e);
+
+	if (r == 0 && q->firmware_path)
+		r = firmware_path_set(h, q->firmware_path, e);
+	if (r == 0)
+		r = load_wanted(&l, e);
+	if (r < 0) {
+		take_back(&l);
+		return r;
+	}
+	*ret = l.report;
+	l.report = (struct modload_report)MODLOAD_REPORT_INIT;
+	return 0;
+}
+
+int modload_plan(const struct host *h, const struct modload_request *q, json_t **ret_steps, struct err *e)
+{
+	json_t *steps = json_array();
+	int r = steps ? 0 : err_oom(e);
+
+	if (r == 0 && q->firmware_path)
+		r = json_array_append_new(
+		    steps, json_sprintf("let the kernel look for firmware in %s", q->firmware_path));
+	for (size_t i = 0; r == 0 && i < q->n_modules; i++) {
+		const struct modload_module *m = &q->modules[i];
+		_cleanup_(strbuf_done) struct strbuf p = STRBUF_INIT(65536);
+		bool there = is_loaded(h, m->name) == 1;
+
+		(void)modparams_collect(h, m->name, &p);
+		if (m->params)
+			(void)strbuf_printf(&p, "%s%s", p.len ? " " : "", m->params);
+		r = json_array_append_new(steps, json_sprintf("%s %s%s%s%s", there ? "keep" : "load", m->name,
+							      p.len ? " with " : "", strbuf_str(&p),
+							      m->optional ? " (optional)" : ""));
+	}
+	if (r < 0) {
+		json_decref(steps);
+		return err_oom(e);
+	}
+	*ret_steps = steps;
+	return 0;
+}
+
+/* The parameter takes bytes as they come: a newline would become part of the path, and an empty write changes nothing, so
+ * "none" is written as one NUL byte. */
+int firmware_path_set(const struct host *h, const char *path, struct err *e)
+{
+	_cleanup_close_ int fd = -EBADF;
+	int r;
+
+	if (h->sys_fd < 0)
+		return err_errno(e, -ENOENT, "firmware search path");
+	fd = openat(h->sys_fd, "module/firmware_class/parameters/path", O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_errno(e, -errno, "firmware search path");
+	r = write_all(fd, path ? path : "", path ? strlen(path) : 1);
+	return r < 0 ? err_errno(e, r, "setting the firmware search path to %s", path ? path : "nothing") : 0;
+}
