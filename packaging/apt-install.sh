@@ -7,7 +7,7 @@ libkmod-dev libjansson-dev libsqlite3-dev liblzma-dev libzstd-dev zlib1g-dev lib
 # need PACKAGE...: one dpkg-query when all are there, so a second run costs nothing.
 need() {
 	local missing
-	missing=$(dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' "$@" 2>/dev/null | sed -n 's/^ii //p' | sort -u |
+	missing=$({ dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' "$@" 2>/dev/null || true; } | sed -n 's/^ii //p' | sort -u |
 		comm -13 - <(printf '%s\n' "$@" | sort -u))
 	[ -z "$missing" ] && return 0
 	[ "$(id -u)" = 0 ] || { echo "missing packages: $missing; install them or run as root" >&2; return 1; }

@@ -216,3 +216,12 @@ void err_move(struct err *to, struct err *from)
 	}
 	err_done(from);
 }
+
+int err_recode(struct err *e, int code)
+{
+	if (code < 0)
+		code = -code;
+	if (e)
+		e->code = code;
+	return -code;
+}

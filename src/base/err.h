@@ -23,13 +23,16 @@ enum err_code {
 };
 
 struct err {
-	int code;      /* positive errno or enum err_code; 0 = no error */
-	char *object;  /* owned; the thing it failed on (path, URL, module, …), may be NULL */
-	char *reason;  /* owned; specific text, context already prepended; NULL after out-of-memory */
-	char *next;    /* owned; overrides the table's next step, may be NULL */
+	int code; /* positive errno or enum err_code; 0 = no error */
+	char *object; /* owned; the thing it failed on (path, URL, module, …), may be NULL */
+	char *reason; /* owned; specific text, context already prepended; NULL after out-of-memory */
+	char *next; /* owned; overrides the table's next step, may be NULL */
 };
 
-#define ERR_INIT { 0, NULL, NULL, NULL }
+#define ERR_INIT                                                                                             \
+	{                                                                                                    \
+		0, NULL, NULL, NULL                                                                          \
+	}
 
 void err_done(struct err *e); /* frees and resets; NULL allowed */
 
@@ -47,6 +50,10 @@ int err_wrap(struct err *e, const char *fmt, ...) _printf_(2, 3);
  * return err_object(e, "%s", path); */
 int err_object(struct err *e, const char *fmt, ...) _printf_(2, 3);
 int err_next(struct err *e, const char *fmt, ...) _printf_(2, 3);
+
+/* Give the stored error another code (the caller knows better what the failure means), keeping its texts. Returns the new
+ * negative code. */
+int err_recode(struct err *e, int code);
 
 int err_oom(struct err *e); /* returns -ENOMEM */
 

@@ -186,6 +186,11 @@ int publish_rename(int from_dirfd, const char *from, int to_dirfd, const char *t
 	return r < 0 ? r : sync_both(from_dirfd, to_dirfd);
 }
 
+int publish_rename_batch(int from_dirfd, const char *from, int to_dirfd, const char *to)
+{
+	return rename_entry(from_dirfd, from, to_dirfd, to, true);
+}
+
 int publish_exchange(int a_dirfd, const char *a, int b_dirfd, const char *b)
 {
 	int r = rename_flags(a_dirfd, a, b_dirfd, b, RENAME_EXCHANGE);

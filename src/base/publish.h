@@ -30,6 +30,10 @@ int publish_symlink(int dirfd, const char *name, const char *target); /* creates
  * replace false: -EEXIST when it exists (renameat2 NOREPLACE with a fallback). Syncs both directories. */
 int publish_rename(int from_dirfd, const char *from, int to_dirfd, const char *to, bool replace);
 
+/* One of many renames (of a thousand files): the caller has synced all contents before the first with syncfs(), and
+ * calls syncfs() again after the last before it counts on any. Replaces what is there. */
+int publish_rename_batch(int from_dirfd, const char *from, int to_dirfd, const char *to);
+
 /* Swap two existing names atomically (renameat2 EXCHANGE); -ENOSYS/-EINVAL where not possible. */
 int publish_exchange(int a_dirfd, const char *a, int b_dirfd, const char *b);
 

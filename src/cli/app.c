@@ -3,6 +3,7 @@
  * From an argument vector to an exit status: find the verb, fill its options from its table, open host and store,
  * run it, and report the result or the one error. */
 #include "cmd.h"
+#include "config.h"
 #include "fd.h"
 #include "log.h"
 #include "parse.h"
@@ -12,8 +13,9 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define DEFAULT_STORE "/var/lib/nvdriver"
-#define OPTIONS_MAX   64
+#define DEFAULT_STORE	       "/var/lib/nvdriver"
+#define OPTIONS_MAX	       64
+#define DEFAULT_LOCK_TIMEOUT_S 3600
 
 #define COMMON(field) offsetof(struct app, field)
 const struct opt app_options[] = {
@@ -197,7 +199,7 @@ static int choose(const char *option, const char *value, const char *const *word
 	return err_set(e, ERR_USAGE, "--%s does not know '%s'", option, value);
 }
 
-static int app_setup_output(const struct app *app, int *ret_log_fd, struct err *e)
+static int app_setup_output(struct app *app, struct err *e)
 {
 	static const char *const colours[] = { "auto", "always", "never", NULL };
 	static const char *const formats[] = { "text", "json", NULL };
@@ -219,19 +221,44 @@ static int app_setup_output(const struct app *app, int *ret_log_fd, struct err *
 					    : level;
 	c.format = format == 1 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT;
 	c.colour = colour == 1 || (colour == 0 && isatty(STDERR_FILENO) && !(no_colour && *no_colour));
-	if (app->log_file) {
-		*ret_log_fd =
+	if (app->log_file && app->log_fd < 0) {
+		app->log_fd =
 		    open(app->log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
-		if (*ret_log_fd < 0)
+		if (app->log_fd < 0)
 			return err_errno(e, -errno, "cannot open log file %s", app->log_file);
-		c.file_fd = *ret_log_fd;
 	}
+	c.file_fd = app->log_fd;
 	log_setup(&c);
 	progress_setup(app->quiet ? PROGRESS_NONE : (enum progress_mode)mode);
 	return 0;
 }
 
-static int app_open_engine(struct app *app, const struct cmd *cmd, struct err *e)
+static void prefer(const char **option, const char *configured)
+{
+	if (!*option)
+		*option = configured;
+}
+
+/* Fills what the command line left open: first from the environment, then from the configuration file. */
+static int app_configure(struct app *app, struct config *c, struct err *e)
+{
+	const char *store = getenv("NVDRIVER_STORE");
+	int r = config_load(app->root, c, e);
+
+	if (r < 0)
+		return r;
+	prefer(&app->store_path, store && *store ? store : NULL);
+	prefer(&app->store_path, c->store);
+	prefer(&app->store_path, DEFAULT_STORE);
+	prefer(&app->log_file, c->log_file);
+	prefer(&app->log_format, c->log_format);
+	prefer(&app->color, c->color);
+	prefer(&app->progress, c->progress);
+	app->offline |= c->offline;
+	return 0;
+}
+
+static int app_open_engine(struct app *app, const struct cmd *cmd, const struct config *config, struct err *e)
 {
 	unsigned flags = 0;
 	int r;
@@ -245,6 +272,10 @@ static int app_open_engine(struct app *app, const struct cmd *cmd, struct err *e
 	r = engine_open(app->root, app->store_path, flags, &app->engine, e);
 	if (r < 0)
 		return r;
+	app->engine->fetch_proxy = config->fetch_proxy;
+	app->engine->fetch_attempts = config->fetch_attempts;
+	app->engine->lock_timeout_s =
+	    config->lock_timeout_s ? config->lock_timeout_s : DEFAULT_LOCK_TIMEOUT_S;
 	app->engine->offline = app->offline;
 	app->engine->dry_run = app->dry_run;
 	return 0;
@@ -305,9 +336,9 @@ static int app_run(struct app *app, const struct cmd *cmd, int argc, char **argv
 {
 	_cleanup_(err_done) struct err e = ERR_INIT;
 	struct opt_set set = { .shorts = ":" };
-	_cleanup_close_ int log_fd = -EBADF;
 	char verb[64];
 	void *opts;
+	_cleanup_(config_done) struct config config = { 0 };
 	int r, n;
 
 	snprintf(verb, sizeof(verb), "%s%s%s", cmd->name, cmd->sub ? " " : "", cmd->sub ? cmd->sub : "");
@@ -327,9 +358,11 @@ static int app_run(struct app *app, const struct cmd *cmd, int argc, char **argv
 			    cmd->args ? cmd->args : "no arguments");
 	argv += r < 0 ? 0 : r;
 	if (r >= 0)
-		r = app_setup_output(app, &log_fd, &e);
+		r = app_configure(app, &config, &e);
 	if (r >= 0)
-		r = app_open_engine(app, cmd, &e);
+		r = app_setup_output(app, &e);
+	if (r >= 0)
+		r = app_open_engine(app, cmd, &config, &e);
 	if (r >= 0)
 		r = cmd->run(app, opts, n, argv, &e);
 	engine_freep(&app->engine);
@@ -339,49 +372,58 @@ static int app_run(struct app *app, const struct cmd *cmd, int argc, char **argv
 			(void)err_next(&e, "nvdriver %s --help", verb);
 		r = report(app, verb, &e);
 	}
-	/* A result that did not reach its reader is a failure. */
-	if (fflush(stdout) != 0 && r == 0)
-		r = 1;
-	log_setup(&(struct log_config){ .fd = -1, .file_fd = -1 });
 	return r;
 }
 
-static int usage_error(const char *fmt, const char *word)
+static int usage_error(const struct app *app, const char *fmt, const char *word)
 {
 	_cleanup_(err_done) struct err e = ERR_INIT;
-	struct app app = { 0 };
 
 	(void)err_set(&e, ERR_USAGE, fmt, word);
 	(void)err_next(&e, "nvdriver --help lists the commands");
-	return report(&app, "nvdriver", &e);
+	return report(app, "nvdriver", &e);
+}
+
+static int dispatch(struct app *app, int argc, char **argv)
+{
+	const struct cmd *cmd;
+
+	if (argc == 0)
+		return app->help ? print_help(help_print, NULL) : usage_error(app, "no command given%s", "");
+	cmd = cmd_find(argv[0], argc > 1 ? argv[1] : NULL);
+	if (cmd)
+		return app_run(app, cmd, argc - !!cmd->sub, argv + !!cmd->sub);
+	if (!cmd_is_group(argv[0]))
+		return usage_error(app, "unknown command '%s'", argv[0]);
+	if (argc > 1 && argv[1][0] != '-')
+		return usage_error(app, "unknown command after it: '%s'", argv[1]);
+	return print_group(argv[0]);
 }
 
 int app_main(int argc, char **argv)
 {
 	_cleanup_(err_done) struct err e = ERR_INIT;
 	const char *store = getenv("NVDRIVER_STORE");
-	struct app app = { .root = "/", .store_path = store && *store ? store : DEFAULT_STORE };
+	struct app app = { .root = "/",
+			   .log_fd = -EBADF,
+			   .store_path = store && *store ? store : DEFAULT_STORE };
 	struct opt_set set = { .shorts = "+:" };
-	const struct cmd *cmd;
 	int at;
 
-	log_setup(&(struct log_config){ .fd = STDERR_FILENO, .file_fd = -1, .level = LOG_INFO_LEVEL });
-	opt_set_add(&set, app_options, &app);
-	at = argc > 1 && strcmp(argv[1], "--version") == 0 ? argc : opt_set_parse(&set, argc, argv, &e);
-	if (at < 0)
-		return report(&app, "nvdriver", &e);
 	if (argc > 1 && strcmp(argv[1], "--version") == 0) {
 		out_text("nvdriver %s\n", NVDRIVER_VERSION);
-		return 0;
+		return fflush(stdout) == 0 ? 0 : 1;
 	}
-	if (at >= argc)
-		return app.help ? print_help(help_print, NULL) : usage_error("no command given%s", "");
-	cmd = cmd_find(argv[at], at + 1 < argc ? argv[at + 1] : NULL);
-	if (cmd)
-		return app_run(&app, cmd, argc - at - !!cmd->sub, argv + at + !!cmd->sub);
-	if (!cmd_is_group(argv[at]))
-		return usage_error("unknown command '%s'", argv[at]);
-	if (at + 1 < argc && argv[at + 1][0] != '-')
-		return usage_error("unknown command after it: '%s'", argv[at + 1]);
-	return print_group(argv[at]);
+	log_setup(&(struct log_config){ .fd = STDERR_FILENO, .file_fd = -1, .level = LOG_INFO_LEVEL });
+	opt_set_add(&set, app_options, &app);
+	at = opt_set_parse(&set, argc, argv, &e);
+	if (at >= 0 && app_setup_output(&app, &e) < 0)
+		at = -1;
+	at = at < 0 ? report(&app, "nvdriver", &e) : dispatch(&app, argc - at, argv + at);
+	/* A result that did not reach its reader is a failure. */
+	if (fflush(stdout) != 0 && at == 0)
+		at = 1;
+	log_setup(&(struct log_config){ .fd = -1, .file_fd = -1 });
+	close_fdp(&app.log_fd);
+	return at;
 }

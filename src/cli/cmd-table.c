@@ -3,28 +3,30 @@
  * Every verb, in the order help shows them. */
 #include "cmd.h"
 
-extern const struct cmd cmd_list, cmd_load, cmd_modules_build, cmd_prepare, cmd_status, cmd_unload;
+/* One line each, so that two changes rarely meet. */
+/* clang-format off */
+#define CMDS(X) \
+	X(prepare) \
+	X(load) \
+	X(unload) \
+	X(verify) \
+	X(status) \
+	X(doctor) \
+	X(list) \
+	X(gpu_list) \
+	X(gpu_info) \
+	X(gpu_export) \
+	X(modules_build) \
+	X(modules_pack) \
+	X(modules_match) \
+	X(modules_unpack) \
+	X(modules_info) \
+	X(modules_sign) \
+	X(modules_verify)
+/* clang-format on */
 
-extern const struct cmd cmd_modules_info, cmd_modules_match, cmd_modules_pack, cmd_modules_sign,
-    cmd_modules_unpack, cmd_modules_verify;
+#define DECLARE(name) extern const struct cmd cmd_##name;
+CMDS(DECLARE)
 
-extern const struct cmd cmd_gpu_export, cmd_gpu_info, cmd_gpu_list;
-
-const struct cmd *const cmd_table[] = {
-	&cmd_prepare,
-	&cmd_load,
-	&cmd_unload,
-	&cmd_status,
-	&cmd_list,
-	&cmd_gpu_list,
-	&cmd_gpu_info,
-	&cmd_gpu_export,
-	&cmd_modules_build,
-	&cmd_modules_pack,
-	&cmd_modules_match,
-	&cmd_modules_unpack,
-	&cmd_modules_info,
-	&cmd_modules_sign,
-	&cmd_modules_verify,
-	NULL,
-};
+#define ENTRY(name) &cmd_##name,
+const struct cmd *const cmd_table[] = { CMDS(ENTRY) NULL };

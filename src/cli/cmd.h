@@ -22,6 +22,7 @@ struct app {
 	int verbose, quiet;
 	const char *log_file, *log_format, *color, *progress;
 	bool help;
+	int log_fd; /* owned; --log-file once open */
 };
 
 /* One option; its value lands at `offset` of the verb's own zeroed struct. */

@@ -4,6 +4,7 @@
 #include "cmd.h"
 #include "compat.h"
 
+#include <fcntl.h>
 #include <string.h>
 
 static const struct {
@@ -14,11 +15,21 @@ static const struct {
 	{ "mkprecompiled", compat_mkprecompiled },
 };
 
+/* A closed standard descriptor would be given to the next file opened, and our messages written into it. The
+ * stand-in refuses writing, so a lost result is still noticed. */
+static void keep_standard_fds(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+			(void)open("/dev/null", O_RDONLY); /* takes the lowest free number: fd */
+}
+
 int main(int argc, char **argv)
 {
 	const char *slash = argc > 0 && argv[0] ? strrchr(argv[0], '/') : NULL;
 	const char *name = slash ? slash + 1 : argc > 0 && argv[0] ? argv[0] : "nvdriver";
 
+	keep_standard_fds();
 	for (size_t i = 0; i < ARRAY_LEN(invocation_names); i++)
 		if (strcmp(name, invocation_names[i].name) == 0)
 			return invocation_names[i].run(argc, argv);

@@ -45,7 +45,7 @@ int engine_open(const char *root, const char *store_path, unsigned flags, struct
 	en->state.journal_fd = en->state.targets_fd = -EBADF;
 	r = host_open(root, &en->host, e);
 	if (r < 0)
-		return r;
+		return err_recode(e, ERR_ROOT_UNREACHABLE);
 	r = engine_open_store(en, store_path, flags, e);
 	if (r < 0)
 		return r;

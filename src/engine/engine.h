@@ -14,7 +14,9 @@ struct engine {
 	struct plan_state
 	    state; /* owned descriptors of the store's journal/ and targets/; -EBADF without a store */
 	bool offline, dry_run;
-	unsigned jobs; /* 0 = choose */
+	unsigned lock_timeout_s; /* waiting for another run on the same object */
+	const char *fetch_proxy; /* borrowed; NULL = the environment's */
+	unsigned fetch_attempts; /* 0 = the default */
 };
 
 /* Opens host and store and recovers whatever an interrupted run left (promise 1). On disk afterwards: with

@@ -20,8 +20,6 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define LOCK_TIMEOUT_S 3600
-
 /* State that travels from stage to stage. */
 struct prepare {
 	struct engine *en;
@@ -218,7 +216,7 @@ static int tree_obtain(struct prepare *p, const struct source *src, const struct
 	_cleanup_(lock_release) struct lock lock = LOCK_INIT;
 	int r;
 
-	r = store_lock(p->en->store, STORE_TREE, request, LOCK_TIMEOUT_S, &lock, e);
+	r = store_lock(p->en->store, STORE_TREE, request, p->en->lock_timeout_s, &lock, e);
 	if (r < 0)
 		return r;
 	r = tree_from_ref(p, request, e); /* another run may have made it while we waited */
@@ -256,6 +254,8 @@ static int prepare_tree(struct prepare *p, struct err *e)
 	o.arch = arch;
 	o.with_compat32 = p->q->compat32;
 	o.offline = p->en->offline;
+	o.proxy = p->en->fetch_proxy;
+	o.attempts = p->en->fetch_attempts;
 	o.sha256 = p->q->sha256;
 	o.mirrors = p->q->mirrors;
 	if (!hit) {
@@ -288,13 +288,15 @@ static int ktree_from_apt(struct prepare *p, const char *which, const char *ref,
 	o.store = p->en->store;
 	o.offline = p->en->offline;
 	o.arch = p->arch;
+	o.proxy = p->en->fetch_proxy;
+	o.attempts = p->en->fetch_attempts;
 	r = source_kernel_headers(which, &o, root_fd, &release, &source_rel, &build_rel, &packages, e);
 	if (r < 0)
 		return err_wrap(e, "obtaining kernel headers %s", which);
 	meta = json_pack("{s:s,s:o?}", "origin", ref + strlen("kernel/"), "packages", packages);
 	if (!meta)
 		return err_oom(e);
-	r = ktree_import(&st, release, source_rel, build_rel, meta, identity, e);
+	r = ktree_import(&st, release, p->arch, meta, identity, e);
 	json_decref(meta);
 	return r < 0 ? r : store_ref_set(p->en->store, ref, STORE_KERNEL, identity, e);
 }
@@ -336,7 +338,7 @@ static int kernel_from_apt(struct prepare *p, bool *ret_hit, struct err *e)
 	*ret_hit = kernel_ref_release(p->en->store, ref, &p->release) == 0;
 	if (*ret_hit || p->plan_only)
 		return 0;
-	r = store_lock(p->en->store, STORE_KERNEL, ref, LOCK_TIMEOUT_S, &lock, e);
+	r = store_lock(p->en->store, STORE_KERNEL, ref, p->en->lock_timeout_s, &lock, e);
 	if (r < 0)
 		return r;
 	if (kernel_ref_release(p->en->store, ref, &p->release) == 0)

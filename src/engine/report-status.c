@@ -45,7 +45,7 @@ static json_t *status_host(const struct host *h)
 
 /* proc/driver/nvidia/version: "NVRM version: NVIDIA UNIX … Kernel Module  535.261.03  <date>": the first word that is
  * a version. */
-static char *running_version(const struct host *h)
+char *report_running_version(const struct host *h)
 {
 	_cleanup_free_ char *line = NULL;
 	struct span rest, word;
@@ -65,7 +65,7 @@ static char *running_version(const struct host *h)
 static json_t *status_running(const struct host *h)
 {
 	_cleanup_(kmods_done) struct kmods mods = KMODS_INIT;
-	_cleanup_free_ char *version = running_version(h);
+	_cleanup_free_ char *version = report_running_version(h);
 	json_t *list = json_array();
 
 	if (!list)

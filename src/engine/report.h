@@ -16,6 +16,9 @@ int report_status(struct engine *en, json_t **ret, struct err *e);
 /* The deployment target name of a root: "host" for "/", else "root-<hash>". Caller frees, NULL without memory. */
 char *report_target_name(const struct host *h);
 
+/* Version of the driver that runs there, from proc/driver/nvidia/version; NULL when none does. Caller frees. */
+char *report_running_version(const struct host *h);
+
 /* Checks a person would make one after the other: [{ "check", "result": "ok"|"warn"|"fail"|"unknown", "text",
  * "next_step" }]. *ret_findings counts warn and fail. */
 int report_doctor(struct engine *en, json_t **ret_checks, unsigned *ret_findings, struct err *e);

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "digest.h"
+#include "fd.h"
+#include "modset.h"
+#include "report.h"
+#include "strbuf.h"
+#include "tree.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+struct verify {
+	struct engine *en;
+	enum store_kind kind;
+	json_t *objects; /* owned */
+	unsigned findings;
+	struct err *e;
+};
+
+static int verify_row(struct verify *v, const char *object, const char *bad_word,
+		      json_t *problems /* stolen */)
+{
+	bool is_ok = json_array_size(problems) == 0;
+	json_t *row = json_pack("{s:s,s:s,s:o}", "object", object, "result", is_ok ? "ok" : bad_word,
+				"problems", problems);
+
+	v->findings += !is_ok;
+	return !row || json_array_append_new(v->objects, row) < 0 ? err_oom(v->e) : 0;
+}
+
+static int package_verify_file(const struct tree_entry *entry, void *arg)
+{
+	char hex[SHA256_HEX_SIZE];
+	const char **want = arg;
+
+	if (!S_ISREG(entry->st.st_mode))
+		return 0;
+	if (sha256_file_at(entry->dirfd, entry->name, hex) < 0 || strcmp(hex, *want) != 0)
+		*want = NULL;
+	return *want ? 0 : -EBADMSG;
+}
+
+/* packages/<sha256>/<name>: the file's digest is the directory's name. */
+static int package_verify(struct store *s, const char *id, json_t *problems)
+{
+	_cleanup_close_ int fd = store_object_open(s, STORE_PACKAGE, id);
+	const char *want = id;
+	int r = fd < 0 ? fd : tree_walk(fd, TREE_SORTED, package_verify_file, &want);
+
+	if (r < 0 && json_array_append_new(problems, json_string("its digest is not its name")) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+static int verify_object(const char *id, void *arg)
+{
+	struct verify *v = arg;
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_free_ char *object = str_printf("%s/%s", store_kind_dir(v->kind), id);
+	json_t *problems = json_array();
+	int r = 0;
+
+	if (!object || !problems)
+		return err_oom(v->e);
+	if (v->kind == STORE_TREE)
+		r = store_tree_verify(v->en->store, id, STORE_VERIFY_FULL, problems, &e);
+	else if (v->kind == STORE_MODULE)
+		r = modset_verify(v->en->store, id, problems, &e);
+	else
+		r = package_verify(v->en->store, id, problems);
+	/* An error without a listed problem (an unreadable record) is a finding as well. */
+	if (r < 0 && json_array_size(problems) == 0)
+		(void)json_array_append_new(problems, json_string(e.reason ? e.reason : err_sentence(r)));
+	return verify_row(v, object, "damaged", problems);
+}
+
+int report_verify(struct engine *en, json_t **ret_objects, unsigned *ret_findings, struct err *e)
+{
+	static const enum store_kind kinds[] = { STORE_PACKAGE, STORE_TREE, STORE_MODULE };
+	struct verify v = { .en = en, .objects = json_array(), .e = e };
+	int r = v.objects ? 0 : err_oom(e);
+
+	for (size_t i = 0; r == 0 && en->store && i < ARRAY_LEN(kinds); i++) {
+		v.kind = kinds[i];
+		r = store_list(en->store, kinds[i], verify_object, &v);
+	}
+	if (r < 0) {
+		json_decref(v.objects);
+		return r;
+	}
+	*ret_objects = v.objects;
+	*ret_findings = v.findings;
+	return 0;
+}
