@@ -296,7 +296,7 @@ static int ktree_from_apt(struct prepare *p, const char *which, const char *ref,
 	meta = json_pack("{s:s,s:o?}", "origin", ref + strlen("kernel/"), "packages", packages);
 	if (!meta)
 		return err_oom(e);
-	r = ktree_import(&st, release, p->arch, meta, identity, e);
+	r = ktree_import(&st, release, source_rel, build_rel, meta, identity, e);
 	json_decref(meta);
 	return r < 0 ? r : store_ref_set(p->en->store, ref, STORE_KERNEL, identity, e);
 }
