@@ -13,22 +13,25 @@
 #include <stdint.h>
 
 enum source_kind {
-	SOURCE_RUNFILE,  /* a local .run file */
-	SOURCE_URL,      /* http, https or file URL of one package file */
+	SOURCE_RUNFILE, /* a local .run file */
+	SOURCE_URL, /* http, https or file URL of one package file */
 	SOURCE_PACKAGES, /* .deb and/or .rpm files, or directories of them */
-	SOURCE_APT,      /* the distribution's packages of one driver version */
-	SOURCE_TREE,     /* an unpacked payload directory */
-	SOURCE_VENDOR,   /* a driver version on the vendor's public site */
+	SOURCE_APT, /* the distribution's packages of one driver version */
+	SOURCE_TREE, /* an unpacked payload directory */
+	SOURCE_VENDOR, /* a driver version on the vendor's public site */
 };
 const char *source_kind_name(enum source_kind k); /* "runfile", "url", "packages", "apt", "tree", "vendor" */
 
 struct source {
 	enum source_kind kind;
-	char **locations;       /* owned strv: paths or URLs; empty for apt and vendor */
-	char *version;          /* owned; apt, vendor: the driver version wanted ("newest" for apt: the highest) */
+	char **locations; /* owned strv: paths or URLs; empty for apt and vendor */
+	char *version; /* owned; apt, vendor: the driver version wanted ("newest" for apt: the highest) */
 };
 void source_done(struct source *s);
-#define SOURCE_INIT { SOURCE_TREE, NULL, NULL }
+#define SOURCE_INIT                                                                                          \
+	{                                                                                                    \
+		SOURCE_TREE, NULL, NULL                                                                      \
+	}
 
 /* What a word on the command line names: "apt:VERSION", "apt:newest", "vendor:VERSION", a URL, a path (looked at: by content, never by
  * name), or a bare driver version (apt where apt-get exists, else the vendor's site). Several paths make one
@@ -36,40 +39,49 @@ void source_done(struct source *s);
 int source_parse(char *const *words, size_t n, struct source *ret, struct err *e);
 
 struct source_options {
-	struct store *store;    /* packages are kept there and found again; NULL = only in memory of this run */
-	const char *arch;       /* "x86_64", "aarch64"; NULL = the running machine's */
+	struct store *store; /* packages are kept there and found again; NULL = only in memory of this run */
+	const char *arch; /* "x86_64", "aarch64"; NULL = the running machine's */
 	const char *driver_kind; /* vendor URLs: "passthrough" (NULL) or "grid" */
-	const char *branch;     /* vendor URLs of grid drivers: vGPU branch */
-	bool with_compat32;     /* apt: 32-bit parts too (their architecture is read privately, never added to the machine) */
+	const char *branch; /* vendor URLs of grid drivers: vGPU branch */
+	bool
+	    with_compat32; /* apt: 32-bit parts too (their architecture is read privately, never added to the machine) */
 	bool with_kernel_sources, with_user_space; /* apt: both false = both */
 	bool offline;
-	const char *sha256;     /* single file sources: pinned digest */
+	const char *sha256; /* single file sources: pinned digest */
 	const char *md5;
 	uint64_t size_bytes;
 	char *const *mirrors;
+	const char *to_dir; /* source_fetch(): put the files here instead of into the store */
+	const char *ca_file; /* PEM bundle for https instead of the system's */
 	const char *proxy;
 	unsigned attempts;
-	const char *apt_etc;    /* tests: directory with a ready sources.list instead of one made from the machine's */
+	const char
+	    *apt_etc; /* tests: directory with a ready sources.list instead of one made from the machine's */
 };
-#define SOURCE_OPTIONS_INIT { NULL }
+#define SOURCE_OPTIONS_INIT                                                                                  \
+	{                                                                                                    \
+		NULL                                                                                         \
+	}
 
 struct source_result {
-	char *version;          /* owned */
-	char *arch;             /* owned: "x86_64", "aarch64" */
-	char *driver_kind;      /* owned: "passthrough", "grid", "vgpu-kvm", "merged" */
-	char *origin;           /* owned: "apt:535.261.03-1~deb12u1", URL or path */
-	char *origin_id;        /* owned: digest over what it was made from (sha256 of the package, or of the list of
-	                         * package digests): same id, same tree; a ref "source/<origin_id>" makes it a hit */
+	char *version; /* owned */
+	char *arch; /* owned: "x86_64", "aarch64" */
+	char *driver_kind; /* owned: "passthrough", "grid", "vgpu-kvm", "merged" */
+	char *origin; /* owned: "apt:535.261.03-1~deb12u1", URL or path */
+	char *origin_id; /* owned: digest over what it was made from (sha256 of the package, or of the list of
+	                         * package digests): same id, same tree; a ref "source/<origin_id>" makes it a hit.
+	                         * NULL for an unpacked tree, and for a URL without pinned digest before it is fetched */
 	enum fetch_trust trust; /* the weakest of its parts */
-	json_t *packages;       /* owned array: { name, version, arch, sha256, size_bytes, file } */
-	json_t *unplaced;       /* owned array of "package: path": files no table row knows */
-	uint64_t files, bytes;  /* in the payload */
+	json_t *packages; /* owned array: { name, version, arch, sha256, size_bytes, file } */
+	json_t *unplaced; /* owned array of "package: path": files no table row knows */
+	uint64_t files, bytes; /* in the payload */
 };
 void source_result_done(struct source_result *r);
 
 /* Learn what would be staged, as far as that costs no download: version, arch, origin, origin_id and packages.
  * apt: refreshes the private index (unless offline). URL: nothing but the name. */
-int source_resolve(const struct source *s, const struct source_options *o, struct source_result *ret, struct err *e);
+int source_resolve(const struct source *s, const struct source_options *o, struct source_result *ret,
+		   struct err *e);
 
 /* Fill the empty directory `dirfd` (for example <stage>/root) with the payload and its .manifest; names are
  * resolved beneath it, set-id bits never applied, devices and escapes refused (ERR_PATH_ESCAPE, ERR_SOURCE_MEMBER).
@@ -97,4 +109,5 @@ int source_kernel_headers(const char *which, const struct source_options *o, int
 			  char **ret_source_rel, char **ret_build_rel, json_t **ret_packages, struct err *e);
 
 /* Only the release `which` stands for today; refreshes the private index unless offline. */
-int source_kernel_release(const char *which, const struct source_options *o, char **ret_release, struct err *e);
+int source_kernel_release(const char *which, const struct source_options *o, char **ret_release,
+			  struct err *e);
