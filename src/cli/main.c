@@ -2,6 +2,7 @@
  *
  * One binary, several names: under a name of the table it is a drop-in for the program of that name. */
 #include "cmd.h"
+#include "interrupt.h"
 #include "compat.h"
 
 #include <fcntl.h>
@@ -30,6 +31,7 @@ int main(int argc, char **argv)
 	const char *name = slash ? slash + 1 : argc > 0 && argv[0] ? argv[0] : "nvdriver";
 
 	keep_standard_fds();
+	interrupt_install();
 	for (size_t i = 0; i < ARRAY_LEN(invocation_names); i++)
 		if (strcmp(name, invocation_names[i].name) == 0)
 			return invocation_names[i].run(argc, argv);
