@@ -7,6 +7,7 @@
 /* clang-format off */
 #define CMDS(X) \
 	X(prepare) \
+	X(install) \
 	X(load) \
 	X(unload) \
 	X(verify) \
