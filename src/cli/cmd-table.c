@@ -23,7 +23,13 @@
 	X(modules_unpack) \
 	X(modules_info) \
 	X(modules_sign) \
-	X(modules_verify)
+	X(modules_verify) \
+	X(runfile_info) \
+	X(runfile_list) \
+	X(runfile_verify) \
+	X(runfile_extract) \
+	X(runfile_patch) \
+	X(runfile_pack)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct cmd cmd_##name;
