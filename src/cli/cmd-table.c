@@ -7,7 +7,6 @@
 /* clang-format off */
 #define CMDS(X) \
 	X(prepare) \
-	X(install) \
 	X(load) \
 	X(unload) \
 	X(verify) \
@@ -23,13 +22,7 @@
 	X(modules_unpack) \
 	X(modules_info) \
 	X(modules_sign) \
-	X(modules_verify) \
-	X(runfile_info) \
-	X(runfile_list) \
-	X(runfile_verify) \
-	X(runfile_extract) \
-	X(runfile_patch) \
-	X(runfile_pack)
+	X(modules_verify)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct cmd cmd_##name;

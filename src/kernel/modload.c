@@ -35,6 +35,7 @@ struct load {
 	struct modload_report report;
 	char **inserted; /* by this call, for taking back */
 	char *release; /* running kernel; NULL = unknown */
+	char *firmware_before; /* the firmware directory this call replaced; NULL = untouched */
 };
 
 static void load_done(struct load *l)
@@ -42,6 +43,7 @@ static void load_done(struct load *l)
 	modload_report_done(&l->report);
 	strv_freep(&l->inserted);
 	free(l->release);
+	free(l->firmware_before);
 }
 
 static int load_init(struct load *l, struct err *e)
@@ -202,6 +204,18 @@ static int load_dependencies(struct load *l, const struct modinfo *m, unsigned d
 	return 0;
 }
 
+/* A file of a module's name that is none was one once: cut short or overwritten. */
+static int read_facts(int fd, const char *name, struct modinfo *m, struct err *e)
+{
+	int r = modinfo_read_fd(fd, m, e);
+
+	if (r == -ERR_MODULE_NOT_ELF)
+		r = err_set(e, ERR_MODULE_DAMAGED, "%s.ko is not a complete module file", name);
+	if (r < 0)
+		(void)err_object(e, "%s", name);
+	return r;
+}
+
 static int load_one(struct load *l, const char *name, unsigned depth, struct err *e)
 {
 	_cleanup_(modinfo_done) struct modinfo m = MODINFO_INIT;
@@ -220,7 +234,7 @@ static int load_one(struct load *l, const char *name, unsigned depth, struct err
 		(void)err_object(e, "%s", name);
 		return -ERR_MODULE_MISSING;
 	}
-	r = fd < 0 ? fd : modinfo_read_fd(fd, &m, e);
+	r = fd < 0 ? fd : read_facts(fd, name, &m, e);
 	if (r < 0)
 		return r;
 	if (is_loaded(l->h, name) == 1) {
@@ -253,6 +267,18 @@ static void take_back(struct load *l)
 			log_warn("%s was loaded and could not be removed again: %s", l->inserted[i],
 				 strerror(-r));
 	}
+	if (l->firmware_before &&
+	    firmware_path_set(l->h, *l->firmware_before ? l->firmware_before : NULL, NULL) < 0)
+		log_warn("the firmware search path could not be set back to %s", l->firmware_before);
+}
+
+static int set_firmware(struct load *l, struct err *e)
+{
+	int r = kmod_attr(l->h, "firmware_class", "parameters/path", &l->firmware_before);
+
+	if (r < 0)
+		return err_errno(e, r, "firmware search path");
+	return firmware_path_set(l->h, l->q->firmware_path, e);
 }
 
 static int load_wanted(struct load *l, struct err *e)
@@ -279,7 +305,7 @@ int modload_load(const struct host *h, const struct modload_ops *ops, const stru
 	int r = load_init(&l, e);
 
 	if (r == 0 && q->firmware_path)
-		r = firmware_path_set(h, q->firmware_path, e);
+		r = set_firmware(&l, e);
 	if (r == 0)
 		r = load_wanted(&l, e);
 	if (r < 0) {

@@ -52,7 +52,7 @@ struct modload_report {
 void modload_report_done(struct modload_report *r);
 
 /* Loads what is not loaded yet, dependencies first. On failure of a required module everything this call loaded is
- * removed again. Errors: the load codes of errcodes.def, object = module. */
+ * removed again and the firmware directory is what it was. Errors: the load codes of errcodes.def, object = module. */
 int modload_load(const struct host *h, const struct modload_ops *ops, const struct modload_request *q,
 		 struct modload_report *ret, struct err *e);
 
