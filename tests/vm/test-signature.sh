@@ -14,6 +14,15 @@ keys_make
 for signer in foreign platform; do
 	sign_modules "$signer" "$WORK/$signer"
 done
+kernel_sign platform "$MODULES/nvidia.ko" "$WORK/judge.ko"
+if cmp "$WORK/judge.ko" "$WORK/platform/nvidia.ko"; then
+	pass "nvdriver signs byte for byte as the kernel's own signer"
+else
+	fail "nvdriver signs byte for byte as the kernel's own signer"
+fi
+
+# A hash this kernel has only as a module.
+sign_modules platform "$WORK/sha512" sha512
 cp -r "$WORK/platform" "$WORK/damaged"
 # The middle of the file is neither ELF header nor signature.
 printf X | dd of="$WORK/damaged/nvidia.ko" bs=1 seek="$(($(stat -c %s "$MODULES/nvidia.ko") / 2))" conv=notrunc status=none
@@ -22,6 +31,7 @@ INITRAMFS=$WORK/initramfs
 # shellcheck disable=SC2046 # pairs hold no blanks
 guest_initramfs "$INITRAMFS" "$VM_DIR/guest/signature.sh" "$MODULES:/modules/unsigned" \
 	"$WORK/foreign:/modules/foreign" "$WORK/platform:/modules/platform" "$WORK/damaged:/modules/damaged" \
+	"$WORK/sha512:/modules/sha512" \
 	"$PKG_ROOT/lib/modules/$RELEASE/kernel/fs/fuse/fuse.ko:/modules/distribution/fuse.ko" $(kernel_modules efivarfs)
 
 guest_run signature-enforced "module.sig_enforce=1 case=enforced" >"$WORK/enforced" &

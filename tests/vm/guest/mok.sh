@@ -6,14 +6,13 @@ run mokutil --test-key /good.der
 case $OUT in
 *"already enrolled"*)
 	has "the kernel holds our certificate" "$(cat /proc/keys)" "nvdriver test key good"
-	exits "a module signed with the enrolled key loads" 0 insmod /modules/good/nvidia.ko
-	rmmod nvidia
-	exits "one of a foreign key does not" 1 insmod /modules/foreign/nvidia.ko
-	has "because the key is not known" "$(kernel_log)" "unavailable key"
+	exits "modules signed with the enrolled key load" 0 nvdriver load --dir /modules/good
+	exits "and unload" 0 nvdriver unload
+	refuses "those of a foreign key do not" 4 module-key-unavailable load --dir /modules/foreign
 	;;
 *)
-	exits "before, our module is refused" 1 insmod /modules/good/nvidia.ko
-	has "because the key is not known" "$(kernel_log)" "unavailable key"
+	refuses "before, our modules are refused" 4 module-key-unavailable load --dir /modules/good
+	has "the next step names the tool" "$OUT" "mokutil --import"
 	mokutil --generate-hash=12345678 >/tmp/hash
 	exits "the certificate is asked for" 0 mokutil --import /good.der --hash-file /tmp/hash
 	run mokutil --test-key /good.der

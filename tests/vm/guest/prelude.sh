@@ -71,6 +71,22 @@ exits() {
 	fi
 }
 
+# refuses TEXT STATUS SLUG ARGUMENTS...: nvdriver --json ARGUMENTS fails with this status and slug (OUT is its JSON).
+refuses() {
+	local text=$1 status=$2 slug=$3
+	shift 3
+	run nvdriver --json "$@"
+	if [ "$RC $(json slug)" = "$status $slug" ]; then
+		ok "$text"
+	else
+		not_ok "$text" "expected: nvdriver $* ends with $status, $slug" "     got: $RC, $(json slug)" \
+			"  stdout: $OUT" "  stderr: $ERR"
+	fi
+}
+
+# json KEY: the value of the first "KEY": "VALUE" in the last run's output.
+json() { sed -n "s/.*\"$1\": \"\(.*\)\".*/\1/p" /tmp/out | head -n 1; }
+
 # The kernel's messages since the last call.
 kernel_log() { dmesg -c | sed 's/^\[[^]]*\] //'; }
 

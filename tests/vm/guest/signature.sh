@@ -14,10 +14,32 @@ secureboot)
 	is "and enforces signatures" "$enforced" Y
 	;;
 esac
-
 exits "a module of the distribution loads" 0 insmod /modules/distribution/fuse.ko
-exits "an unsigned one does not" 1 insmod /modules/unsigned/nvidia.ko
-kernel_log
-exits "nor one of a foreign key" 1 insmod /modules/foreign/nvidia.ko
-kernel_log
+
+# loads_not SET STATUS SLUG
+loads_not() {
+	refuses "$1 modules are refused" "$2" "$3" load --dir "/modules/$1"
+	is "and nothing is left" "$(nvidia_modules)" ""
+}
+
+case $case in
+enforced)
+	loads_not unsigned 4 module-key-rejected-unsigned
+	loads_not foreign 4 module-key-unavailable
+	;;
+lockdown)
+	loads_not unsigned 4 module-lockdown
+	loads_not foreign 4 module-lockdown
+	;;
+secureboot)
+	exits "status sees Secure Boot" 0 nvdriver --json status
+	is "as on" "$(json secure_boot)" yes
+	exits "modules signed with the platform key load" 0 nvdriver load --dir /modules/platform
+	exits "and unload" 0 nvdriver unload --reset-firmware-path
+	loads_not unsigned 4 module-key-rejected-unsigned
+	loads_not foreign 4 module-key-unavailable
+	loads_not sha512 4 module-crypto-unsupported
+	loads_not damaged 6 module-signature-damaged
+	;;
+esac
 finish

@@ -34,6 +34,7 @@ guest_base_unlocked() {
 	local out=$1 root applet
 	shift
 	[ ! -e "$out" ] || return 0
+	find "$CACHE" -maxdepth 1 -name 'base-*.cpio' -mtime +1 -delete
 	root=$(mktemp -d "$CACHE/tmp/base.XXXXXX")
 	mkdir -p "$root"/{bin,sbin,proc,sys,dev,tmp,run,etc,root,lib/firmware}
 	cp "$PKG_ROOT/bin/busybox" "$root/bin/"
@@ -42,12 +43,14 @@ guest_base_unlocked() {
 	for applet in modprobe insmod rmmod depmod lsmod modinfo; do
 		ln -s ../bin/kmod "$root/sbin/$applet"
 	done
-	echo 'root:x:0:0:root:/root:/bin/sh' >"$root/etc/passwd"
+	printf '%s\n' 'root:x:0:0:root:/root:/bin/sh' 'nobody:x:65534:65534:nobody:/:/bin/sh' >"$root/etc/passwd"
+	printf '%s\n' 'root:x:0:' 'nogroup:x:65534:' >"$root/etc/group"
 	# shellcheck disable=SC2046 # pairs hold no blanks
 	copy_pairs "$root" $(program_libs /bin/kmod "$@") 
 	for applet in "$@"; do
 		copy_pairs "$root" "$applet:/usr/sbin/$(basename "$applet")"
 	done
+	chmod 755 "$root"
 	pack_cpio "$root" >"$out.tmp"
 	mv "$out.tmp" "$out"
 	rm -rf "$root"
@@ -67,7 +70,7 @@ guest_initramfs() {
 		cat "$VM_DIR/guest/prelude.sh"
 		cat "$script"
 	} >"$root/init"
-	chmod 755 "$root/init"
+	chmod 755 "$root" "$root/init"
 	: >"$root/lib/modules/$RELEASE/modules.order"
 	cp "$PKG_ROOT/lib/modules/$RELEASE/modules.builtin"* "$root/lib/modules/$RELEASE/"
 	depmod -b "$root" "$RELEASE"

@@ -44,27 +44,36 @@ kernel_use() {
 
 modules_build_unlocked() {
 	local name=$1 to=$2 tmp=$2.tmp
+	shift 2
 
 	[ ! -d "$to" ] || return 0
 	rm -rf "$tmp"
 	mkdir -p "$tmp"
 	cp "$VM_DIR/modules/$name/"* "$tmp/"
-	if ! make -s -j"$(nproc)" -C "$KBUILD" M="$tmp" modules >"$LOG_DIR/build-$name" 2>&1; then
+	if ! make -s -j"$(nproc)" -C "$KBUILD" M="$tmp" "$@" modules >"$LOG_DIR/build-$name" 2>&1; then
 		tail -5 "$LOG_DIR/build-$name"
 		echo "Bail out! test-aid modules $name do not build for $RELEASE, see $LOG_DIR/build-$name"
 		exit 1
 	fi
-	strip -g "$tmp"/*.ko
-	mv "$tmp" "$to"
+	mkdir "$to.new"
+	cp "$tmp"/*.ko "$to.new/"
+	strip -g "$to.new"/*.ko
+	mv "$to.new" "$to"
+	rm -rf "$tmp"
 }
 
-# Build modules/NAME for the kernel in use; sets MODULES to the directory with the .ko files. Kept by release and content.
+# modules_build NAME [VARIABLE=VALUE...]: build modules/NAME for the kernel in use; sets MODULES to the directory with
+# the .ko files. Kept by kernel release, sources and variables.
 modules_build() {
-	local digest
-	digest=$(cat "$VM_DIR/modules/$1/"* | sha256sum | cut -c1-12)
-	MODULES=$CACHE/modules/$RELEASE/$1-$digest
+	local name=$1 digest
+	shift
+	digest=$({
+		cat "$VM_DIR/modules/$name/"*
+		echo "$@"
+	} | sha256sum | cut -c1-12)
+	MODULES=$CACHE/modules/$RELEASE/$name-$digest
 	mkdir -p "${MODULES%/*}"
-	locked modules modules_build_unlocked "$1" "$MODULES"
+	locked modules modules_build_unlocked "$name" "$MODULES" "$@"
 }
 
 # "source:destination" of the distribution's own modules NAME... with what they depend on.

@@ -28,17 +28,19 @@ keys_make() {
 	KEYS=$CACHE/keys
 }
 
-# The kernel's own signer: what our signatures are compared with. kernel_sign KEY MODULE OUTPUT
-kernel_sign() {
-	cp "$2" "$3"
-	"$PKG_ROOT/usr/lib/linux-kbuild-${RELEASE%%.0-*}/scripts/sign-file" sha256 "$KEYS/$1.key" "$KEYS/$1.pem" "$3"
+# sign_modules SIGNER DIRECTORY [HASH]: the stand-in modules in use, signed by nvdriver.
+sign_modules() {
+	mkdir -p "$2"
+	if ! "$NVDRIVER" modules sign --key "$KEYS/$1.key" --cert "$KEYS/$1.pem" --hash "${3:-sha256}" \
+		--output-directory "$2" "$MODULES"/*.ko >"$LOG_DIR/modules-sign" 2>&1; then
+		cat "$LOG_DIR/modules-sign"
+		echo "Bail out! nvdriver does not sign"
+		exit 1
+	fi
 }
 
-# sign_modules SIGNER DIRECTORY: a copy of the stand-in modules in use, signed.
-sign_modules() {
-	local module
-	mkdir -p "$2"
-	for module in "$MODULES"/*.ko; do
-		kernel_sign "$1" "$module" "$2/${module##*/}"
-	done
+# kernel_sign SIGNER MODULE OUTPUT [HASH]: by the kernel's own signer.
+kernel_sign() {
+	cp "$2" "$3"
+	"$PKG_ROOT/usr/lib/linux-kbuild-${RELEASE%%.0-*}/scripts/sign-file" "${4:-sha256}" "$KEYS/$1.key" "$KEYS/$1.pem" "$3"
 }

@@ -72,8 +72,10 @@ static int __init core_init(void)
 	struct proc_dir_entry *dir;
 	int rc;
 
-	if (stub_fail)
+	if (stub_fail) {
+		pr_err("NVRM: No NVIDIA GPU found.\n");
 		return -stub_fail;
+	}
 	rc = register_chrdev(STUB_MAJOR, "nvidia-frontend", &node_fops);
 	if (rc < 0)
 		return rc;
