@@ -553,6 +553,7 @@ int ktree_import(struct store_stage *st, const char *release, const char *source
 	_cleanup_free_ char *source = NULL, *build = NULL, *ref = NULL;
 	_cleanup_(ktree_freep) struct ktree *t = NULL;
 	_cleanup_close_ int root = dir_open_at(st->dir_fd, "root");
+	struct store *s = st->store; /* publishing empties the stage */
 	json_t *record;
 	int r;
 
@@ -578,7 +579,7 @@ int ktree_import(struct store_stage *st, const char *release, const char *source
 	r = store_publish(st, STORE_KERNEL, t->identity, e);
 	if (r < 0)
 		return r;
-	r = store_ref_set(st->store, ref, STORE_KERNEL, t->identity, e);
+	r = store_ref_set(s, ref, STORE_KERNEL, t->identity, e);
 	if (r < 0)
 		return r;
 	memcpy(ret_identity, t->identity, sizeof(t->identity));

@@ -155,8 +155,8 @@ static int explain(const struct load *l, int r, const char *name, struct err *e)
 /* The insert itself, believed only once the kernel lists the module. */
 static int insert(struct load *l, const char *name, int fd, struct err *e)
 {
-	_cleanup_free_ char *params = NULL, *before = NULL;
-	int r = parameters(l, name, &params, e);
+	_cleanup_free_ char *params = NULL, *before = NULL, *kernel_name = kmod_name_underscores(name);
+	int r = !kernel_name ? err_oom(e) : parameters(l, name, &params, e);
 
 	if (r < 0)
 		return r;
@@ -167,7 +167,7 @@ static int insert(struct load *l, const char *name, int fd, struct err *e)
 		return note(l->report.present, name, e);
 	if (r < 0)
 		return explain(l, r, name, e);
-	if (strv_push(&l->inserted, name) < 0)
+	if (strv_push(&l->inserted, kernel_name) < 0)
 		return err_oom(e);
 	if (is_loaded(l->h, name) == 0) {
 		err_set(e, ERR_MODULE_LOAD, "%s: the kernel took it but does not list it", name);
