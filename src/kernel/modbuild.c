@@ -8,7 +8,7 @@
 #include "modinfo.h"
 #include "modset.h"
 #include "parse.h"
-#include "patch-tmp.h"
+#include "patch.h"
 #include "path.h"
 #include "probes.h"
 #include "publish.h"
@@ -238,17 +238,35 @@ static int place_core_objects(struct build *w, struct err *e)
 	return 0;
 }
 
+static void patches_done(struct patch **list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		patch_freep(&list[i]);
+	free(list);
+}
+
+/* All or nothing: every hunk of every patch is placed before the first file changes. */
 static int apply_patches(struct build *w, struct err *e)
 {
-	for (size_t i = 0; i < w->b->patches->n_patches; i++) {
-		const struct patch_file *p = &w->b->patches->patches[i];
-		int r = patch_apply_bytes(w->build_fd, p->bytes, p->len, p->name, e);
+	const struct patchset *p = w->b->patches;
+	const struct patch_options o = { .strip = PATCH_STRIP_AUTO };
+	struct patch **list;
+	int r = 0;
 
-		if (r < 0)
-			return err_wrap(e, "patch %s", p->name);
-		log_info("patched: %s (%s)", p->name, p->why);
+	if (!p->n_patches)
+		return 0;
+	list = calloc(p->n_patches, sizeof(*list));
+	if (!list)
+		return err_oom(e);
+	for (size_t i = 0; r == 0 && i < p->n_patches; i++) {
+		log_info("patch %s: %s", p->patches[i].name, p->patches[i].why);
+		r = patch_parse((struct span){ p->patches[i].bytes, p->patches[i].len }, p->patches[i].name,
+				&list[i], e);
 	}
-	return 0;
+	if (r == 0)
+		r = patch_apply_tree(w->build_fd, list, p->n_patches, &o, NULL, e);
+	patches_done(list, p->n_patches);
+	return r;
 }
 
 static int prepare_scratch(struct build *w, struct err *e)
