@@ -7,6 +7,7 @@
 /* clang-format off */
 #define CMDS(X) \
 	X(prepare) \
+	X(install) \
 	X(load) \
 	X(unload) \
 	X(verify) \
@@ -16,6 +17,12 @@
 	X(gpu_list) \
 	X(gpu_info) \
 	X(gpu_export) \
+	X(runfile_info) \
+	X(runfile_list) \
+	X(runfile_verify) \
+	X(runfile_extract) \
+	X(runfile_patch) \
+	X(runfile_pack) \
 	X(modules_build) \
 	X(modules_pack) \
 	X(modules_match) \

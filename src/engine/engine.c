@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine.h"
 #include "fd.h"
+#include "install.h"
 #include "log.h"
 
 #include <string.h>
@@ -43,6 +44,9 @@ int engine_open(const char *root, const char *store_path, unsigned flags, struct
 	if (!en)
 		return err_oom(e);
 	en->state.journal_fd = en->state.targets_fd = -EBADF;
+	/* Journals name operations by type: all must be known before the first is read. */
+	if (userspace_register_ops() < 0)
+		return err_oom(e);
 	r = host_open(root, &en->host, e);
 	if (r < 0)
 		return err_recode(e, ERR_ROOT_UNREACHABLE);

@@ -5,6 +5,7 @@
 #include "report.h"
 #include "strbuf.h"
 #include "tree.h"
+#include "verify.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -74,6 +75,43 @@ static int verify_object(const char *id, void *arg)
 	return verify_row(v, object, "damaged", problems);
 }
 
+static int problem_text(json_t *problems, const json_t *finding)
+{
+	const char *path = json_string_value(json_object_get(finding, "path"));
+	const char *problem = json_string_value(json_object_get(finding, "problem"));
+	const char *needs = json_string_value(json_object_get(finding, "needs"));
+	_cleanup_free_ char *text =
+	    needs ? str_printf("/%s: needs %s, which the loader does not find", path, needs)
+		  : str_printf("/%s: %s", path, problem);
+
+	return text && json_array_append_new(problems, json_string(text)) == 0 ? 0 : -ENOMEM;
+}
+
+/* What is installed in the root, and whether its loader finds all that needs. */
+static int verify_installation(struct verify *v)
+{
+	_cleanup_free_ char *object = str_printf("installation in %s", v->en->host->root);
+	json_t *found = json_array(), *problems = json_array(), *finding;
+	size_t i;
+	int r = object && found && problems ? 0 : err_oom(v->e);
+
+	if (r >= 0)
+		r = userspace_verify(v->en->host, found, NULL, v->e);
+	if (r >= 0)
+		r = userspace_check_resolves(v->en->host, found, v->e);
+	if (r >= 0) {
+		r = 0;
+		json_array_foreach(found, i, finding) if (r >= 0) r = problem_text(problems, finding);
+		r = r < 0 ? err_oom(v->e) : verify_row(v, object, "differs", json_incref(problems));
+	} else if (r == -ERR_INSTALL_NOT_FOUND) {
+		err_done(v->e);
+		r = 0;
+	}
+	json_decref(problems);
+	json_decref(found);
+	return r;
+}
+
 int report_verify(struct engine *en, json_t **ret_objects, unsigned *ret_findings, struct err *e)
 {
 	static const enum store_kind kinds[] = { STORE_PACKAGE, STORE_TREE, STORE_MODULE };
@@ -84,6 +122,8 @@ int report_verify(struct engine *en, json_t **ret_objects, unsigned *ret_finding
 		v.kind = kinds[i];
 		r = store_list(en->store, kinds[i], verify_object, &v);
 	}
+	if (r == 0)
+		r = verify_installation(&v);
 	if (r < 0) {
 		json_decref(v.objects);
 		return r;

@@ -24,6 +24,7 @@
 #define TAIL_LINES    20
 #define LOOK_NS	      200000000u /* how often the interrupt flag and a missing pidfd are looked at */
 #define GRACE_NS      2000000000u /* between SIGTERM and SIGKILL */
+#define FD_SWEEP_MAX  4096
 #define CLOSE_CLOEXEC (1U << 2) /* CLOSE_RANGE_CLOEXEC, Linux 5.11 */
 
 static spawn_hook hook;
@@ -230,6 +231,19 @@ static void reset_signals(void)
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Our own descriptors are all close-on-exec; this is for what a library or our own parent left open. Before Linux
+ * 5.11 one by one, up to where such descriptors lie: the limit may be a million. */
+static void close_on_exec(void)
+{
+	struct rlimit limit = { .rlim_cur = 1024 };
+
+	if (syscall(SYS_close_range, 3, ~0U, CLOSE_CLOEXEC) == 0)
+		return;
+	(void)getrlimit(RLIMIT_NOFILE, &limit);
+	for (int fd = 3; fd < FD_SWEEP_MAX && (rlim_t)fd < limit.rlim_cur; fd++)
+		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
 static _Noreturn void child_main(const struct plan *p)
 {
 	int r;
@@ -244,8 +258,7 @@ static _Noreturn void child_main(const struct plan *p)
 	if (r == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() != p->parent)
 		_exit(127);
 	if (r == 0) {
-		/* Ours are all close-on-exec; this is for what a library or our own parent left open. */
-		(void)syscall(SYS_close_range, 3, ~0U, CLOSE_CLOEXEC);
+		close_on_exec();
 		(void)execve(p->program, p->argv, p->env);
 		r = -errno;
 	}

@@ -77,7 +77,9 @@ static void zstd_stop(struct compressor *z)
  * more than one core. No check inside: the package's own sums cover every byte. */
 static int xz_start(struct compressor *z)
 {
-	lzma_mt mt = { .threads = z->jobs < 1 ? 1 : z->jobs, .preset = (uint32_t)z->level, .check = LZMA_CHECK_NONE };
+	lzma_mt mt = { .threads = z->jobs < 1 ? 1 : z->jobs,
+		       .preset = (uint32_t)z->level,
+		       .check = LZMA_CHECK_NONE };
 
 	return lzma_stream_encoder_mt(&z->lzma, &mt) == LZMA_OK ? 0 : -ENOMEM;
 }
@@ -114,7 +116,8 @@ static void xz_stop(struct compressor *z)
 
 static int gzip_start(struct compressor *z)
 {
-	return deflateInit2(&z->gzip, z->level, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK ? 0 : -ENOMEM;
+	return deflateInit2(&z->gzip, z->level, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK ? 0
+												    : -ENOMEM;
 }
 
 static int gzip_run(struct compressor *z, const void *buf, size_t len, bool finish)
@@ -166,8 +169,8 @@ static const struct format formats[COMPRESSION_COUNT] = {
 	[COMPRESSION_ZSTD] = { 1, 19, 9, zstd_start, zstd_run, zstd_stop },
 };
 
-int compressor_new(enum compression c, int level, unsigned jobs, uint64_t total_bytes, compress_sink sink, void *arg,
-		   struct compressor **ret, struct err *e)
+int compressor_new(enum compression c, int level, unsigned jobs, uint64_t total_bytes, compress_sink sink,
+		   void *arg, struct compressor **ret, struct err *e)
 {
 	_cleanup_(compressor_freep) struct compressor *z = calloc(1, sizeof(*z));
 	const struct format *f = &formats[c];
@@ -176,12 +179,13 @@ int compressor_new(enum compression c, int level, unsigned jobs, uint64_t total_
 	if (!z)
 		return err_oom(e);
 	if (!f->start)
-		return err_set(e, -ERR_USAGE, "packages are not written in the format %s", compression_name(c));
+		return err_set(e, -ERR_USAGE, "packages are not written in the format %s",
+			       compression_name(c));
 	if (level < 0)
 		level = f->default_level;
 	if (level < f->min_level || level > f->max_level)
-		return err_set(e, -ERR_USAGE, "level %d is not between %d and %d for %s", level, f->min_level, f->max_level,
-			       compression_name(c));
+		return err_set(e, -ERR_USAGE, "level %d is not between %d and %d for %s", level, f->min_level,
+			       f->max_level, compression_name(c));
 	z->lzma = (lzma_stream)LZMA_STREAM_INIT;
 	z->level = level;
 	z->jobs = jobs;

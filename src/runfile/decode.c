@@ -19,7 +19,8 @@ struct backend {
 	size_t magic_len;
 	int (*start)(struct decoder *d, struct err *e);
 	/* enum step or a negative code; consumes from in, adds to *done */
-	int (*step)(struct decoder *d, struct span *in, bool eof, char *out, size_t size, size_t *done, struct err *e);
+	int (*step)(struct decoder *d, struct span *in, bool eof, char *out, size_t size, size_t *done,
+		    struct err *e);
 	void (*stop)(struct decoder *d);
 };
 
@@ -48,8 +49,8 @@ static int gzip_start(struct decoder *d, struct err *e)
 	return r == Z_OK ? 0 : err_oom(e);
 }
 
-static int gzip_step(struct decoder *d, struct span *in, bool eof _unused_, char *out, size_t size, size_t *done,
-		     struct err *e)
+static int gzip_step(struct decoder *d, struct span *in, bool eof _unused_, char *out, size_t size,
+		     size_t *done, struct err *e)
 {
 	unsigned take = in->len > UINT_MAX ? UINT_MAX : (unsigned)in->len;
 	int r;
@@ -84,8 +85,8 @@ static int bzip2_start(struct decoder *d, struct err *e)
 	return BZ2_bzDecompressInit(&d->bzip2, 0, 0) == BZ_OK ? 0 : err_oom(e);
 }
 
-static int bzip2_step(struct decoder *d, struct span *in, bool eof _unused_, char *out, size_t size, size_t *done,
-		      struct err *e)
+static int bzip2_step(struct decoder *d, struct span *in, bool eof _unused_, char *out, size_t size,
+		      size_t *done, struct err *e)
 {
 	unsigned take = in->len > UINT_MAX ? UINT_MAX : (unsigned)in->len;
 	int r;
@@ -117,12 +118,13 @@ static int xz_start(struct decoder *d, struct err *e)
 	lzma_ret r;
 
 #if LZMA_VERSION >= UINT32_C(50040002)
-	lzma_mt mt = { .threads = d->jobs, .memlimit_threading = LZMA_THREADING_BYTES,
+	lzma_mt mt = { .threads = d->jobs,
+		       .memlimit_threading = LZMA_THREADING_BYTES,
 		       .memlimit_stop = DECODER_MEMORY_MAX_BYTES };
 
 	/* A file that says it has no check, as published ones do, is fine: the package's own sums cover it. */
-	r = d->jobs > 1 ? lzma_stream_decoder_mt(&d->lzma, &mt) :
-			  lzma_stream_decoder(&d->lzma, DECODER_MEMORY_MAX_BYTES, 0);
+	r = d->jobs > 1 ? lzma_stream_decoder_mt(&d->lzma, &mt)
+			: lzma_stream_decoder(&d->lzma, DECODER_MEMORY_MAX_BYTES, 0);
 #else
 	r = lzma_stream_decoder(&d->lzma, DECODER_MEMORY_MAX_BYTES, 0);
 #endif
@@ -155,7 +157,8 @@ static int lzma_result(lzma_ret r, struct err *e)
 	}
 }
 
-static int lzma_step(struct decoder *d, struct span *in, bool eof, char *out, size_t size, size_t *done, struct err *e)
+static int lzma_step(struct decoder *d, struct span *in, bool eof, char *out, size_t size, size_t *done,
+		     struct err *e)
 {
 	lzma_ret r;
 
@@ -188,8 +191,8 @@ static int zstd_start(struct decoder *d, struct err *e)
 	return 0;
 }
 
-static int zstd_step(struct decoder *d, struct span *in, bool eof _unused_, char *out, size_t size, size_t *done,
-		     struct err *e)
+static int zstd_step(struct decoder *d, struct span *in, bool eof _unused_, char *out, size_t size,
+		     size_t *done, struct err *e)
 {
 	ZSTD_inBuffer from = { in->p, in->len, 0 };
 	ZSTD_outBuffer to = { out, size, 0 };
@@ -222,8 +225,8 @@ static int none_start(struct decoder *d _unused_, struct err *e _unused_)
 	return 0;
 }
 
-static int none_step(struct decoder *d _unused_, struct span *in, bool eof, char *out, size_t size, size_t *done,
-		     struct err *e _unused_)
+static int none_step(struct decoder *d _unused_, struct span *in, bool eof, char *out, size_t size,
+		     size_t *done, struct err *e _unused_)
 {
 	size_t n = in->len < size ? in->len : size;
 
@@ -243,7 +246,9 @@ static const struct backend backends[COMPRESSION_COUNT] = {
 	[COMPRESSION_GZIP] = { "\x1f\x8b", 2, gzip_start, gzip_step, gzip_stop },
 	[COMPRESSION_BZIP2] = { "BZh", 3, bzip2_start, bzip2_step, bzip2_stop },
 	[COMPRESSION_LZMA] = { NULL, 0, lzma_start, lzma_step, lzma_stop },
-	[COMPRESSION_XZ] = { "\xfd" "7zXZ\0", 6, xz_start, lzma_step, lzma_stop },
+	[COMPRESSION_XZ] = { "\xfd"
+			     "7zXZ\0",
+			     6, xz_start, lzma_step, lzma_stop },
 	[COMPRESSION_ZSTD] = { "\x28\xb5\x2f\xfd", 4, zstd_start, zstd_step, zstd_stop },
 };
 
@@ -288,7 +293,8 @@ bool decoder_has_trailing(const struct decoder *d)
 static int found_trailing(struct decoder *d, struct span *in, struct err *e)
 {
 	if (!d->tolerate)
-		return err_set(e, -ERR_RUNFILE_TRAILING, "data that is not part of the payload follows its end");
+		return err_set(e, -ERR_RUNFILE_TRAILING,
+			       "data that is not part of the payload follows its end");
 	d->trailing = true;
 	in->len = 0;
 	return 0;
@@ -335,13 +341,15 @@ static int at_eof(struct decoder *d, struct err *e)
 	struct span none = SPAN_NULL;
 
 	if (d->active)
-		return err_set(e, -ERR_RUNFILE_TRUNCATED, "the file ends in the middle of the compressed payload");
+		return err_set(e, -ERR_RUNFILE_TRUNCATED,
+			       "the file ends in the middle of the compressed payload");
 	if (d->magic_seen > 0 && found_trailing(d, &none, e) < 0)
 		return -ERR_RUNFILE_TRAILING;
 	return 1;
 }
 
-int decoder_run(struct decoder *d, struct span *in, bool eof, char *out, size_t out_size, size_t *ret_len, struct err *e)
+int decoder_run(struct decoder *d, struct span *in, bool eof, char *out, size_t out_size, size_t *ret_len,
+		struct err *e)
 {
 	size_t done = 0;
 

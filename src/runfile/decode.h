@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define DECODER_MEMORY_MAX_BYTES ((size_t)192 << 20)
+#define DECODER_MEMORY_MAX_BYTES    ((size_t)192 << 20)
 #define DECODER_ZSTD_WINDOW_LOG_MAX 27 /* 128 MiB */
 
 struct decoder;
@@ -26,4 +26,5 @@ bool decoder_has_trailing(const struct decoder *d);
 /* Decode from *in (advanced) into out; *ret_len bytes were written. Call again with the rest, or with an empty
  * span while *ret_len == out_size. `eof` says that nothing follows *in; then 1 is returned when all output has
  * been given. ERR_DECODER_DAMAGED, ERR_DECODER_MEMORY, ERR_RUNFILE_TRUNCATED, ERR_RUNFILE_TRAILING. */
-int decoder_run(struct decoder *d, struct span *in, bool eof, char *out, size_t out_size, size_t *ret_len, struct err *e);
+int decoder_run(struct decoder *d, struct span *in, bool eof, char *out, size_t out_size, size_t *ret_len,
+		struct err *e);

@@ -21,12 +21,12 @@ struct directory {
 };
 
 struct extraction {
-	int dirfd;                  /* borrowed; the private directory */
+	int dirfd; /* borrowed; the private directory */
 	const struct runfile_selection *which;
-	char *parent;               /* owned; directory part the next descriptor belongs to, NULL = none yet */
-	int parent_fd;              /* owned */
-	int fd;                     /* owned; the file being written */
-	struct directory *dirs;     /* finished last: writing into them moves their times */
+	char *parent; /* owned; directory part the next descriptor belongs to, NULL = none yet */
+	int parent_fd; /* owned */
+	int fd; /* owned; the file being written */
+	struct directory *dirs; /* finished last: writing into them moves their times */
 	size_t n_dirs, n_allocated;
 };
 
@@ -62,7 +62,8 @@ static bool is_selected(const struct runfile_selection *which, const char *name)
 static int cannot_write(int r, const char *name, struct err *e)
 {
 	if (r == -ELOOP || r == -EXDEV)
-		return err_set(e, -ERR_ARCHIVE_SYMLINK_ESCAPE, "%s would be written through a symbolic link", name);
+		return err_set(e, -ERR_ARCHIVE_SYMLINK_ESCAPE, "%s would be written through a symbolic link",
+			       name);
 	return err_errno(e, r, "cannot write %s", name);
 }
 
@@ -128,7 +129,8 @@ static int make_hardlink(struct extraction *x, const struct tar_member *m, const
 	const char *from_last;
 
 	if (!is_selected(x->which, m->target))
-		return err_set(e, -ERR_USAGE, "%s is a hard link to %s, which is not selected", m->name, m->target);
+		return err_set(e, -ERR_USAGE, "%s is a hard link to %s, which is not selected", m->name,
+			       m->target);
 	from_fd = path_open_parent(x->dirfd, m->target, false, PATH_NO_SYMLINKS, &from_last);
 	if (from_fd < 0)
 		return cannot_write(from_fd, m->name, e);
@@ -184,7 +186,8 @@ static int finish_directories(struct extraction *x, struct err *e)
 	for (size_t i = x->n_dirs; i-- > 0;) {
 		const struct directory *d = &x->dirs[i];
 		struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_sec = d->mtime_s } };
-		_cleanup_close_ int fd = path_open_at(x->dirfd, d->name, O_RDONLY | O_DIRECTORY, 0, PATH_NO_SYMLINKS);
+		_cleanup_close_ int fd =
+		    path_open_at(x->dirfd, d->name, O_RDONLY | O_DIRECTORY, 0, PATH_NO_SYMLINKS);
 
 		if (fd < 0)
 			return cannot_write(fd, d->name, e);
@@ -199,8 +202,9 @@ int runfile_extract_into(struct runfile *rf, int dirfd, const struct runfile_sel
 {
 	static const struct tar_visitor visitor = { extract_member, extract_data, extract_end };
 	static const struct runfile_selection all = { NULL, false };
-	_cleanup_(extraction_done) struct extraction x = { .dirfd = dirfd, .which = which ? which : &all, .parent_fd = -EBADF,
-							   .fd = -EBADF };
+	_cleanup_(extraction_done) struct extraction x = {
+		.dirfd = dirfd, .which = which ? which : &all, .parent_fd = -EBADF, .fd = -EBADF
+	};
 	int r = runfile_walk(rf, o, &visitor, &x, ret, e);
 
 	return r < 0 ? r : finish_directories(&x, e);
@@ -210,7 +214,7 @@ int runfile_extract_into(struct runfile *rf, int dirfd, const struct runfile_sel
 
 struct stage {
 	int parent_fd; /* borrowed */
-	int fd;        /* owned */
+	int fd; /* owned */
 	char name[64]; /* "" once published */
 };
 
@@ -259,11 +263,13 @@ static int look_at_destination(int parent_fd, const char *name, struct err *e)
 	fd = dir_open_at(parent_fd, name);
 	if (fd < 0)
 		return err_errno(e, fd, "cannot open %s", name);
-	return tree_walk(fd, TREE_AS_READ, count_entry, NULL) < 0 ? taken(name, "exists and is not empty", e) : 1;
+	return tree_walk(fd, TREE_AS_READ, count_entry, NULL) < 0 ? taken(name, "exists and is not empty", e)
+								  : 1;
 }
 
-int runfile_extract(struct runfile *rf, int parent_dirfd, const char *name, const struct runfile_selection *which,
-		    const struct runfile_options *o, struct runfile_report *ret, struct err *e)
+int runfile_extract(struct runfile *rf, int parent_dirfd, const char *name,
+		    const struct runfile_selection *which, const struct runfile_options *o,
+		    struct runfile_report *ret, struct err *e)
 {
 	_cleanup_(stage_done) struct stage s = { .parent_fd = parent_dirfd, .fd = -EBADF };
 	int r, exists = look_at_destination(parent_dirfd, name, e);

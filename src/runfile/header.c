@@ -5,11 +5,12 @@
 
 #include <string.h>
 
-#define VALUE_MAX_BYTES 4096
+#define VALUE_MAX_BYTES	 4096
 #define SCAN_BLOCK_BYTES ((size_t)64 << 10)
-#define MAGIC_BYTES 263 /* "ustar" lies at 257 */
+#define MAGIC_BYTES	 263 /* "ustar" lies at 257 */
 
-static const char *const compression_names[COMPRESSION_COUNT] = { "none", "gzip", "bzip2", "lzma", "xz", "zstd" };
+static const char *const compression_names[COMPRESSION_COUNT] = { "none", "gzip", "bzip2",
+								  "lzma", "xz",	  "zstd" };
 
 const char *compression_name(enum compression c)
 {
@@ -33,9 +34,14 @@ int compression_detect(const void *bytes, size_t len, enum compression *ret)
 		size_t len, at;
 		enum compression c;
 	} rows[] = {
-		{ "\xfd" "7zXZ\0", 6, 0, COMPRESSION_XZ },   { "\x28\xb5\x2f\xfd", 4, 0, COMPRESSION_ZSTD },
-		{ "\x1f\x8b", 2, 0, COMPRESSION_GZIP },      { "BZh", 3, 0, COMPRESSION_BZIP2 },
-		{ "\x5d\0\0", 3, 0, COMPRESSION_LZMA },      { "ustar", 5, 257, COMPRESSION_NONE },
+		{ "\xfd"
+		  "7zXZ\0",
+		  6, 0, COMPRESSION_XZ },
+		{ "\x28\xb5\x2f\xfd", 4, 0, COMPRESSION_ZSTD },
+		{ "\x1f\x8b", 2, 0, COMPRESSION_GZIP },
+		{ "BZh", 3, 0, COMPRESSION_BZIP2 },
+		{ "\x5d\0\0", 3, 0, COMPRESSION_LZMA },
+		{ "ustar", 5, 257, COMPRESSION_NONE },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
@@ -118,7 +124,8 @@ static int unquote(const char *name, struct span *v, struct err *e)
 }
 
 /* 1 found, 0 absent and optional. */
-static int get_value(struct span area, const char *name, bool mandatory, struct span *ret, unsigned *ret_line, struct err *e)
+static int get_value(struct span area, const char *name, bool mandatory, struct span *ret, unsigned *ret_line,
+		     struct err *e)
 {
 	if (find_value(area, name, ret, ret_line) < 0)
 		return mandatory ? damaged(e, name, "no such line") : 0;
@@ -132,10 +139,14 @@ static int read_texts(struct span area, struct runfile_header *h, struct err *e)
 		char **field;
 		bool mandatory;
 	} rows[] = {
-		{ "label", &h->label, true },           { "version_string", &h->version, false },
-		{ "pkg_version", &h->pkg_version, false }, { "script", &h->script, false },
-		{ "targetdir", &h->targetdir, true },   { "scriptargs", &h->scriptargs, false },
-		{ "TARGET_OS", &h->target_os, false },  { "TARGET_ARCH", &h->target_arch, false },
+		{ "label", &h->label, true },
+		{ "version_string", &h->version, false },
+		{ "pkg_version", &h->pkg_version, false },
+		{ "script", &h->script, false },
+		{ "targetdir", &h->targetdir, true },
+		{ "scriptargs", &h->scriptargs, false },
+		{ "TARGET_OS", &h->target_os, false },
+		{ "TARGET_ARCH", &h->target_arch, false },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -163,8 +174,8 @@ static int read_number(struct span area, const char *name, uint64_t max, uint64_
 	if (r <= 0)
 		return r;
 	if (parse_u64(v, max, out) < 0)
-		return err_set(e, -ERR_RUNFILE_HEADER, "%s=" SPAN_FMT " is not a number up to %llu", name, SPAN_ARG(v),
-			       (unsigned long long)max);
+		return err_set(e, -ERR_RUNFILE_HEADER, "%s=" SPAN_FMT " is not a number up to %llu", name,
+			       SPAN_ARG(v), (unsigned long long)max);
 	return 1;
 }
 
@@ -182,7 +193,8 @@ static int read_lines(struct span area, struct runfile_header *h, struct err *e)
 	r = read_number(area, "size_decompress", RUNFILE_SKIP_MAX, &h->size_decompress, e);
 	if (r < 0)
 		return r;
-	if (h->skip_decompress < 2 || h->skip < h->skip_decompress || h->skip - h->skip_decompress != h->size_decompress)
+	if (h->skip_decompress < 2 || h->skip < h->skip_decompress ||
+	    h->skip - h->skip_decompress != h->size_decompress)
 		return damaged(e, "skip", "skip, skip_decompress and size_decompress contradict each other");
 	return 0;
 }
@@ -269,7 +281,8 @@ static int read_hints(struct span head, struct runfile_header *h, struct err *e)
 	_cleanup_free_ char *size = NULL;
 	uint64_t kb;
 
-	if (find_hint(head, "Uncompressed size", &size) < 0 || find_hint(head, "Compression", &h->compression_text) < 0 ||
+	if (find_hint(head, "Uncompressed size", &size) < 0 ||
+	    find_hint(head, "Compression", &h->compression_text) < 0 ||
 	    find_hint(head, "Date of packaging", &h->date_text) < 0 || read_generator(head, h) < 0)
 		return err_oom(e);
 	if (size && parse_u64((struct span){ size, strspn(size, "0123456789") }, UINT64_MAX >> 10, &kb) == 0)
@@ -291,11 +304,13 @@ static int fill_header(struct span head, struct runfile_header *h, struct err *e
 	struct span area = assignment_area(head);
 	int r;
 
-	if ((r = read_texts(area, h, e)) < 0 || (r = read_lines(area, h, e)) < 0 || (r = read_sums(area, h, e)) < 0 ||
-	    (r = default_version(h, e)) < 0 || (r = read_hints(head, h, e)) < 0)
+	if ((r = read_texts(area, h, e)) < 0 || (r = read_lines(area, h, e)) < 0 ||
+	    (r = read_sums(area, h, e)) < 0 || (r = default_version(h, e)) < 0 ||
+	    (r = read_hints(head, h, e)) < 0)
 		return r;
 	if (!name_is_safe(h->targetdir))
-		return err_set(e, -ERR_PATH_ESCAPE, "the target directory \"%s\" is not a plain name", h->targetdir);
+		return err_set(e, -ERR_PATH_ESCAPE, "the target directory \"%s\" is not a plain name",
+			       h->targetdir);
 	return 0;
 }
 
@@ -316,7 +331,8 @@ int runfile_header_parse(struct span head, struct runfile_header **ret, struct e
 		if (is_toolkit(head))
 			return err_set(e, -ERR_RUNFILE_TOOLKIT, "not a driver package (toolkit bundle)");
 		if (find_value(assignment_area(head), "CRCsum", &v, &line) < 0)
-			return err_set(e, -ERR_RUNFILE_NOT_A_PACKAGE, "a shell script, but without the package's header");
+			return err_set(e, -ERR_RUNFILE_NOT_A_PACKAGE,
+				       "a shell script, but without the package's header");
 	}
 	r = fill_header(head, h, e);
 	if (r < 0)
@@ -373,13 +389,15 @@ static int scan_lines(int fd, uint64_t file_size, struct line_scan *s, struct er
 	if (s->found == ARRAY_LEN(s->wanted))
 		return 0;
 	if (limit == file_size)
-		return err_set(e, -ERR_RUNFILE_TRUNCATED, "the file ends at byte %llu, before line %llu where the payload begins",
+		return err_set(e, -ERR_RUNFILE_TRUNCATED,
+			       "the file ends at byte %llu, before line %llu where the payload begins",
 			       (unsigned long long)file_size, (unsigned long long)s->wanted[s->found]);
 	return err_set(e, -ERR_RUNFILE_HEADER, "the payload would begin after byte %llu",
 		       (unsigned long long)RUNFILE_PAYLOAD_OFFSET_MAX);
 }
 
-static int check_region_ends(int fd, const struct runfile_header *h, const struct runfile_layout *l, struct err *e)
+static int check_region_ends(int fd, const struct runfile_header *h, const struct runfile_layout *l,
+			     struct err *e)
 {
 	static const char mark[] = RUNFILE_STUB_END;
 	char got[sizeof(mark) - 1];
@@ -394,8 +412,8 @@ static int check_region_ends(int fd, const struct runfile_header *h, const struc
 	return 0;
 }
 
-int runfile_header_locate(const struct runfile_header *h, int fd, uint64_t file_size, struct runfile_layout *ret,
-			  struct err *e)
+int runfile_header_locate(const struct runfile_header *h, int fd, uint64_t file_size,
+			  struct runfile_layout *ret, struct err *e)
 {
 	struct line_scan s = { .wanted = { h->sums_from_line, h->skip_decompress, h->skip } };
 	struct runfile_layout l = { .file_size = file_size };
@@ -417,12 +435,14 @@ int runfile_header_locate(const struct runfile_header *h, int fd, uint64_t file_
 		return r;
 	if (l.payload_offset >= file_size)
 		return err_set(e, -ERR_RUNFILE_TRUNCATED, "the file ends where its payload should begin");
-	n = file_size - l.payload_offset < sizeof(magic) ? (size_t)(file_size - l.payload_offset) : sizeof(magic);
+	n = file_size - l.payload_offset < sizeof(magic) ? (size_t)(file_size - l.payload_offset)
+							 : sizeof(magic);
 	r = pread_exact(fd, magic, n, l.payload_offset);
 	if (r < 0)
 		return err_errno(e, r, "reading the payload's first bytes");
 	if (compression_detect(magic, n, &l.compression) < 0)
-		return err_set(e, -ERR_RUNFILE_COMPRESSION, "the payload at byte %llu begins as no known format does",
+		return err_set(e, -ERR_RUNFILE_COMPRESSION,
+			       "the payload at byte %llu begins as no known format does",
 			       (unsigned long long)l.payload_offset);
 	*ret = l;
 	return 0;

@@ -75,14 +75,15 @@ int runfile_open_at(int dirfd, const char *path, struct runfile **ret, struct er
 
 /* ---- verdict ---- */
 
-static int sum_mismatch(const struct runfile *rf, const char *which, const char *want, const char *got, struct err *e)
+static int sum_mismatch(const struct runfile *rf, const char *which, const char *want, const char *got,
+			struct err *e)
 {
 	(void)err_set(e, -ERR_RUNFILE_CHECKSUM, "%s: %s is %s but should be %s", rf->name, which, got, want);
 	return err_object(e, "%s", rf->name);
 }
 
-static int compare_hex(const struct runfile *rf, const char *which, const uint8_t *want, const uint8_t *got, size_t n,
-		       struct err *e)
+static int compare_hex(const struct runfile *rf, const char *which, const uint8_t *want, const uint8_t *got,
+		       size_t n, struct err *e)
 {
 	char want_hex[SHA256_HEX_SIZE], got_hex[SHA256_HEX_SIZE];
 
@@ -93,8 +94,8 @@ static int compare_hex(const struct runfile *rf, const char *which, const uint8_
 	return sum_mismatch(rf, which, want_hex, got_hex, e);
 }
 
-static int compare_sums(const struct runfile *rf, const struct runfile_options *o, struct runfile_report *report,
-			struct err *e)
+static int compare_sums(const struct runfile *rf, const struct runfile_options *o,
+			struct runfile_report *report, struct err *e)
 {
 	const struct runfile_header *h = rf->header;
 	uint8_t pin[SHA256_SIZE];
@@ -104,7 +105,8 @@ static int compare_sums(const struct runfile *rf, const struct runfile_options *
 	/* The pin first: when it differs, the file is another one, whatever its own sums say. */
 	if (o->pin.sha256) {
 		if (parse_hexbytes(SPAN(o->pin.sha256), pin, sizeof(pin)) < 0)
-			return err_set(e, -ERR_USAGE, "\"%s\" is not a SHA-256 of 64 hexadecimal digits", o->pin.sha256);
+			return err_set(e, -ERR_USAGE, "\"%s\" is not a SHA-256 of 64 hexadecimal digits",
+				       o->pin.sha256);
 		r = compare_hex(rf, "SHA-256", pin, report->sums.sha256, sizeof(pin), e);
 		if (r < 0)
 			return r;
@@ -142,17 +144,23 @@ static unsigned stream_flags(const struct runfile *rf, const struct runfile_opti
 	return o->flags & RUNFILE_TOLERATE_TRAILING ? f | STREAM_TOLERATE_TRAILING : f;
 }
 
-static int start(struct runfile *rf, const struct runfile_options *o, unsigned extra, struct stream **ret, struct err *e)
+static int start(struct runfile *rf, const struct runfile_options *o, unsigned extra, struct stream **ret,
+		 struct err *e)
 {
-	struct stream_request q = { .fd = rf->fd, .layout = &rf->layout, .flags = stream_flags(rf, o) | extra, .jobs = o->jobs,
-				    .guard = o->guard, .progress = o->progress, .progress_arg = o->progress_arg };
+	struct stream_request q = { .fd = rf->fd,
+				    .layout = &rf->layout,
+				    .flags = stream_flags(rf, o) | extra,
+				    .jobs = o->jobs,
+				    .guard = o->guard,
+				    .progress = o->progress,
+				    .progress_arg = o->progress_arg };
 	int r = check_size(rf, o, e);
 
 	return r < 0 ? r : stream_open(&q, ret, e);
 }
 
-static int finish(struct runfile *rf, const struct runfile_options *o, struct stream *s, struct runfile_report *report,
-		  struct err *e)
+static int finish(struct runfile *rf, const struct runfile_options *o, struct stream *s,
+		  struct runfile_report *report, struct err *e)
 {
 	int r = stream_finish(s, &report->sums, e);
 
@@ -163,7 +171,8 @@ static int finish(struct runfile *rf, const struct runfile_options *o, struct st
 	return compare_sums(rf, o, report, e);
 }
 
-int runfile_verify(struct runfile *rf, const struct runfile_options *o, struct runfile_report *ret, struct err *e)
+int runfile_verify(struct runfile *rf, const struct runfile_options *o, struct runfile_report *ret,
+		   struct err *e)
 {
 	_cleanup_(stream_freep) struct stream *s = NULL;
 	struct runfile_report report = { 0 };
@@ -177,8 +186,8 @@ int runfile_verify(struct runfile *rf, const struct runfile_options *o, struct r
 	return r;
 }
 
-int runfile_walk(struct runfile *rf, const struct runfile_options *o, const struct tar_visitor *visitor, void *arg,
-		 struct runfile_report *ret, struct err *e)
+int runfile_walk(struct runfile *rf, const struct runfile_options *o, const struct tar_visitor *visitor,
+		 void *arg, struct runfile_report *ret, struct err *e)
 {
 	_cleanup_(stream_freep) struct stream *s = NULL;
 	struct runfile_report report = { 0 };

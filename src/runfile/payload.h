@@ -10,9 +10,9 @@
 #include "tar.h"
 
 struct runfile {
-	int fd;                         /* owned */
-	char *name;                     /* owned; as given, for messages */
-	struct runfile_header *header;  /* owned */
+	int fd; /* owned */
+	char *name; /* owned; as given, for messages */
+	struct runfile_header *header; /* owned */
 	struct runfile_layout layout;
 };
 
@@ -35,8 +35,8 @@ struct runfile_report {
 };
 
 enum runfile_flag {
-	RUNFILE_CHECK_SUMS = 1,  /* compute and compare CRC and MD5 */
-	RUNFILE_SHA256 = 2,      /* compute SHA-256 (implied by a pin that has one) */
+	RUNFILE_CHECK_SUMS = 1, /* compute and compare CRC and MD5 */
+	RUNFILE_SHA256 = 2, /* compute SHA-256 (implied by a pin that has one) */
 	RUNFILE_TOLERATE_TRAILING = 4,
 };
 
@@ -44,25 +44,27 @@ struct runfile_options {
 	unsigned flags, jobs;
 	struct runfile_pin pin;
 	const struct tar_limits *limits; /* NULL = default */
-	const struct bomb_guard *guard;  /* NULL = default */
-	void (*progress)(uint64_t done_bytes, void *arg); /* bytes of the file; from another thread; NULL allowed */
+	const struct bomb_guard *guard; /* NULL = default */
+	void (*progress)(uint64_t done_bytes,
+			 void *arg); /* bytes of the file; from another thread; NULL allowed */
 	void *progress_arg;
 };
 
 /* Sums only: one read of the file, nothing decoded. ERR_RUNFILE_CHECKSUM and friends. ret may be NULL. */
-int runfile_verify(struct runfile *rf, const struct runfile_options *o, struct runfile_report *ret, struct err *e);
+int runfile_verify(struct runfile *rf, const struct runfile_options *o, struct runfile_report *ret,
+		   struct err *e);
 
 /* Walk the members in one pass with the sums. What the visitor saw is to be believed only after 0 came back (and
  * RUNFILE_CHECK_SUMS was asked). A visitor that stops early ends the pass; then nothing is compared. */
-int runfile_walk(struct runfile *rf, const struct runfile_options *o, const struct tar_visitor *visitor, void *arg,
-		 struct runfile_report *ret, struct err *e);
+int runfile_walk(struct runfile *rf, const struct runfile_options *o, const struct tar_visitor *visitor,
+		 void *arg, struct runfile_report *ret, struct err *e);
 
 /* Decode as far as the manifest and parse it. Unverified, for showing. ERR_MANIFEST_MISSING. */
 int runfile_manifest(struct runfile *rf, unsigned manifest_flags, struct manifest **ret, struct err *e);
 
 struct runfile_selection {
-	char *const *only;  /* NULL-terminated globs over member names ('*' matches '/' too); NULL = all */
-	bool strip_kernel;  /* leave out kernel/ and kernel-open/ */
+	char *const *only; /* NULL-terminated globs over member names ('*' matches '/' too); NULL = all */
+	bool strip_kernel; /* leave out kernel/ and kernel-open/ */
 };
 
 /* Extract into an empty directory the caller owns privately and throws away on failure: its content is verified
@@ -73,8 +75,9 @@ int runfile_extract_into(struct runfile *rf, int dirfd, const struct runfile_sel
 /* The same into parent_dirfd/name, which must not exist or be an empty directory: everything is unpacked beside
  * it under a private temporary name and renamed once the sums match; on failure nothing is left.
  * ERR_PACK_OUTPUT when the name is taken. */
-int runfile_extract(struct runfile *rf, int parent_dirfd, const char *name, const struct runfile_selection *which,
-		    const struct runfile_options *o, struct runfile_report *ret, struct err *e);
+int runfile_extract(struct runfile *rf, int parent_dirfd, const char *name,
+		    const struct runfile_selection *which, const struct runfile_options *o,
+		    struct runfile_report *ret, struct err *e);
 
 /* The embedded decompressor, copied to out_fd. ERR_RUNFILE_HEADER when there is none. */
 int runfile_copy_decompressor(const struct runfile *rf, int out_fd, struct err *e);

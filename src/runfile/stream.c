@@ -19,12 +19,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define IN_BLOCK_BYTES ((size_t)1 << 20)
+#define IN_BLOCK_BYTES	((size_t)1 << 20)
 #define OUT_BLOCK_BYTES ((size_t)1 << 20)
-#define RING_BLOCKS 8
-#define CONSUMERS_MAX 3
-#define DETACHED UINT64_MAX
-#define JOBS_MAX 8u
+#define RING_BLOCKS	8
+#define CONSUMERS_MAX	3
+#define DETACHED	UINT64_MAX
+#define JOBS_MAX	8u
 
 /* ---- ring ---- */
 
@@ -150,10 +150,10 @@ struct stream {
 	struct digest *md5, *sha256; /* owned */
 	struct cksum crc;
 	struct decoder *decoder; /* owned */
-	bool holds_block;        /* the caller looks at an output block */
+	bool holds_block; /* the caller looks at an output block */
 	pthread_mutex_t err_lock;
-	struct err err;          /* the first error of any thread */
-	int code;                /* its negative code */
+	struct err err; /* the first error of any thread */
+	int code; /* its negative code */
 };
 
 static void fail(struct stream *s, int code, struct err *mine)
@@ -180,14 +180,16 @@ static int read_block(struct stream *s, struct block *b, uint64_t offset, struct
 	r = pread_exact(s->q.fd, b->bytes, b->len, offset);
 	if (r == -ENODATA)
 		return err_set(e, -ERR_RUNFILE_CHANGED, "the file became shorter");
-	return r < 0 ? err_errno(e, r, "reading at byte %llu", (unsigned long long)offset) : interrupt_check(e);
+	return r < 0 ? err_errno(e, r, "reading at byte %llu", (unsigned long long)offset)
+		     : interrupt_check(e);
 }
 
 static void *read_thread(void *arg)
 {
 	struct stream *s = arg;
 	/* Without sums nothing before the payload is of interest. */
-	uint64_t offset = s->q.flags & (STREAM_CRC | STREAM_MD5 | STREAM_SHA256) ? 0 : s->layout.payload_offset;
+	uint64_t offset =
+	    s->q.flags & (STREAM_CRC | STREAM_MD5 | STREAM_SHA256) ? 0 : s->layout.payload_offset;
 	struct err e = ERR_INIT;
 
 	while (offset < s->layout.file_size) {
@@ -213,7 +215,9 @@ static void *read_thread(void *arg)
 /* The part of a block at or after `from`. */
 static struct span part_from(const struct block *b, uint64_t from)
 {
-	size_t skip = b->offset >= from ? 0 : from - b->offset >= b->len ? b->len : (size_t)(from - b->offset);
+	size_t skip = b->offset >= from		   ? 0
+		      : from - b->offset >= b->len ? b->len
+						   : (size_t)(from - b->offset);
 
 	return (struct span){ b->bytes + skip, b->len - skip };
 }
@@ -273,8 +277,8 @@ static int check_bomb(struct decode *d)
 	if (__builtin_mul_overflow(d->consumed, g->ratio, &allowed) ||
 	    __builtin_add_overflow(allowed, g->slack_bytes, &allowed) || d->total <= allowed)
 		return 0;
-	return err_set(&d->e, -ERR_ARCHIVE_BOMB, "%llu bytes of payload became more than %llu", (unsigned long long)d->consumed,
-		       (unsigned long long)allowed);
+	return err_set(&d->e, -ERR_ARCHIVE_BOMB, "%llu bytes of payload became more than %llu",
+		       (unsigned long long)d->consumed, (unsigned long long)allowed);
 }
 
 /* 1 when the stream is complete, -ECANCELED when the caller stopped. */
@@ -291,7 +295,8 @@ static int decode_span(struct decode *d, struct span in, bool eof)
 				return -ECANCELED;
 			d->out->len = 0;
 		}
-		r = decoder_run(d->s->decoder, &in, eof, d->out->bytes + d->out->len, OUT_BLOCK_BYTES - d->out->len, &n, &d->e);
+		r = decoder_run(d->s->decoder, &in, eof, d->out->bytes + d->out->len,
+				OUT_BLOCK_BYTES - d->out->len, &n, &d->e);
 		if (r < 0)
 			return r;
 		d->out->len += n;
@@ -484,8 +489,9 @@ int stream_next(void *stream, struct span *ret, struct err *e)
 
 static bool same_file(const struct stat *a, const struct stat *b)
 {
-	return a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
-	       a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+	return a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+	       a->st_mtim.tv_nsec == b->st_mtim.tv_nsec && a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
+	       a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
 int stream_finish(struct stream *s, struct stream_sums *ret, struct err *e)

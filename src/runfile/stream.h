@@ -13,10 +13,10 @@
 #include <stdint.h>
 
 enum stream_flag {
-	STREAM_CRC = 1,        /* POSIX cksum from sums_offset on */
-	STREAM_MD5 = 2,        /* likewise */
-	STREAM_SHA256 = 4,     /* of the whole file */
-	STREAM_DECODE = 8,     /* from payload_offset on */
+	STREAM_CRC = 1, /* POSIX cksum from sums_offset on */
+	STREAM_MD5 = 2, /* likewise */
+	STREAM_SHA256 = 4, /* of the whole file */
+	STREAM_DECODE = 8, /* from payload_offset on */
 	STREAM_TOLERATE_TRAILING = 16,
 };
 
@@ -24,13 +24,16 @@ enum stream_flag {
 struct bomb_guard {
 	uint64_t ratio, slack_bytes;
 };
-#define BOMB_GUARD_DEFAULT { 64, (uint64_t)1 << 30 }
+#define BOMB_GUARD_DEFAULT                                                                                   \
+	{                                                                                                    \
+		64, (uint64_t)1 << 30                                                                        \
+	}
 
 struct stream_request {
-	int fd;                         /* borrowed; read with pread, position unchanged */
+	int fd; /* borrowed; read with pread, position unchanged */
 	const struct runfile_layout *layout; /* borrowed */
 	unsigned flags;
-	unsigned jobs;                  /* for block-parallel decoding; 0 = as many as CPUs, at most 8 */
+	unsigned jobs; /* for block-parallel decoding; 0 = as many as CPUs, at most 8 */
 	const struct bomb_guard *guard; /* NULL = default */
 	/* Called from the reading thread after each block; NULL allowed. */
 	void (*progress)(uint64_t done_bytes, void *arg);
@@ -55,4 +58,4 @@ int stream_next(void *stream, struct span *ret, struct err *e);
 int stream_finish(struct stream *s, struct stream_sums *ret, struct err *e);
 
 bool stream_has_trailing(const struct stream *s); /* after the end; with STREAM_TOLERATE_TRAILING */
-void stream_freep(struct stream **s);             /* stops the threads, whatever they do */
+void stream_freep(struct stream **s); /* stops the threads, whatever they do */

@@ -6,13 +6,23 @@
 
 #include <string.h>
 
-#define BLOCK 512
-#define LONG_NAME_MAX ((size_t)64 << 10)
-#define PAX_MAX ((size_t)1 << 20)
+#define BLOCK		512
+#define LONG_NAME_MAX	((size_t)64 << 10)
+#define PAX_MAX		((size_t)1 << 20)
 #define NAMES_MAX_BYTES ((size_t)128 << 20)
 
 /* Field places of a header block (POSIX ustar; GNU shares all but the prefix). */
-enum { NAME = 0, MODE = 100, SIZE = 124, MTIME = 136, CHECKSUM = 148, TYPE = 156, LINK = 157, MAGIC = 257, PREFIX = 345 };
+enum {
+	NAME = 0,
+	MODE = 100,
+	SIZE = 124,
+	MTIME = 136,
+	CHECKSUM = 148,
+	TYPE = 156,
+	LINK = 157,
+	MAGIC = 257,
+	PREFIX = 345
+};
 
 /* ---- names seen so far ---- */
 
@@ -20,7 +30,7 @@ struct names {
 	struct name {
 		char *name;
 		enum tar_kind kind;
-	} *slots;
+	} * slots;
 	size_t bytes; /* of all names; bounded, or deep names would ask for a parent each */
 	size_t used, allocated; /* allocated is a power of two */
 };
@@ -45,14 +55,17 @@ static struct name *names_slot(const struct names *n, const char *name, size_t l
 {
 	size_t i = name_hash(name, len) & (n->allocated - 1);
 
-	while (n->slots[i].name && (strncmp(n->slots[i].name, name, len) != 0 || n->slots[i].name[len] != '\0'))
+	while (n->slots[i].name &&
+	       (strncmp(n->slots[i].name, name, len) != 0 || n->slots[i].name[len] != '\0'))
 		i = (i + 1) & (n->allocated - 1);
 	return &n->slots[i];
 }
 
 static int names_grow(struct names *n)
 {
-	struct names more = { .allocated = n->allocated ? n->allocated * 2 : 1024, .used = n->used, .bytes = n->bytes };
+	struct names more = { .allocated = n->allocated ? n->allocated * 2 : 1024,
+			      .used = n->used,
+			      .bytes = n->bytes };
 
 	more.slots = calloc(more.allocated, sizeof(*more.slots));
 	if (!more.slots)
@@ -122,7 +135,8 @@ static void pax_done(struct pax *p)
 
 static int damaged(struct walk *w, const char *what)
 {
-	return err_set(w->e, -ERR_ARCHIVE_DAMAGED, "after member %llu: %s", (unsigned long long)w->result.members, what);
+	return err_set(w->e, -ERR_ARCHIVE_DAMAGED, "after member %llu: %s",
+		       (unsigned long long)w->result.members, what);
 }
 
 /* 1 when a chunk is at hand, 0 at the end. */
@@ -177,8 +191,8 @@ static int pass_content(struct walk *w, uint64_t size, bool wanted, const char *
 			return r;
 		if (r == 0)
 			return cut_short(w, name);
-		n = left > 0 ? (w->chunk.len < left ? w->chunk.len : (size_t)left) :
-			       (w->chunk.len < pad ? w->chunk.len : (size_t)pad);
+		n = left > 0 ? (w->chunk.len < left ? w->chunk.len : (size_t)left)
+			     : (w->chunk.len < pad ? w->chunk.len : (size_t)pad);
 		if (left > 0 && wanted && (r = w->visitor->data(w->chunk.p, n, w->arg, w->e)) < 0)
 			return r;
 		w->chunk.p += n;
@@ -243,7 +257,8 @@ static bool checksum_is_right(const char *h)
 
 static int bad_name(struct walk *w, const char *what, const char *name)
 {
-	return err_set(w->e, -ERR_ARCHIVE_PATH_ESCAPE, "%s \"%.200s\" is not a plain relative name", what, name);
+	return err_set(w->e, -ERR_ARCHIVE_PATH_ESCAPE, "%s \"%.200s\" is not a plain relative name", what,
+		       name);
 }
 
 /* Strip "./" and one trailing slash; refuse everything else that is not plain. An empty result is the top itself. */
@@ -302,17 +317,19 @@ static int check_parents(struct walk *w, const char *name)
 		const struct name *seen = names_find(&w->names, name, (size_t)(p - name));
 
 		if (seen && seen->kind == TAR_SYMLINK)
-			return err_set(w->e, -ERR_ARCHIVE_SYMLINK_ESCAPE, "%s goes through the symbolic link %s", name,
-				       seen->name);
+			return err_set(w->e, -ERR_ARCHIVE_SYMLINK_ESCAPE,
+				       "%s goes through the symbolic link %s", name, seen->name);
 		if (seen && seen->kind != TAR_DIR)
-			return err_set(w->e, -ERR_ARCHIVE_DUPLICATE, "%s is both a file and a directory", seen->name);
+			return err_set(w->e, -ERR_ARCHIVE_DUPLICATE, "%s is both a file and a directory",
+				       seen->name);
 	}
 	return 0;
 }
 
 static int names_full(struct walk *w, int r)
 {
-	return r == -E2BIG ? err_set(w->e, -ERR_ARCHIVE_LIMIT, "the member names are too long together") : err_oom(w->e);
+	return r == -E2BIG ? err_set(w->e, -ERR_ARCHIVE_LIMIT, "the member names are too long together")
+			   : err_oom(w->e);
 }
 
 static int remember(struct walk *w, const struct tar_member *m)
@@ -344,7 +361,8 @@ static int check_not_a_directory(struct walk *w, const struct tar_member *m)
 	int n = snprintf(as_parent, sizeof(as_parent), "%s/", m->name);
 
 	if (m->kind != TAR_DIR && names_find(&w->names, as_parent, (size_t)n))
-		return err_set(w->e, -ERR_ARCHIVE_DUPLICATE, "%s is both a directory and something else", m->name);
+		return err_set(w->e, -ERR_ARCHIVE_DUPLICATE, "%s is both a directory and something else",
+			       m->name);
 	return 0;
 }
 
@@ -357,7 +375,8 @@ static int read_small(struct walk *w, uint64_t size, size_t max, char **ret)
 	int r;
 
 	if (size > max)
-		return err_set(w->e, -ERR_ARCHIVE_LIMIT, "an extended header of %llu bytes", (unsigned long long)size);
+		return err_set(w->e, -ERR_ARCHIVE_LIMIT, "an extended header of %llu bytes",
+			       (unsigned long long)size);
 	buf = malloc(padded + 1);
 	if (!buf)
 		return err_oom(w->e);
@@ -434,8 +453,8 @@ static int read_pax(struct walk *w, uint64_t size, struct pax *to)
 		uint64_t n;
 		size_t digits = blank ? (size_t)(blank - rest.p) : 0;
 
-		if (!blank || parse_u64((struct span){ rest.p, digits }, rest.len, &n) < 0 || n < digits + 3 ||
-		    rest.p[n - 1] != '\n')
+		if (!blank || parse_u64((struct span){ rest.p, digits }, rest.len, &n) < 0 ||
+		    n < digits + 3 || rest.p[n - 1] != '\n')
 			return damaged(w, "an extended header's record has a wrong length");
 		eq = memchr(blank + 1, '=', n - digits - 1);
 		if (!eq)
@@ -480,7 +499,8 @@ static int member_link(struct walk *w, const char *h, struct tar_member *m, char
 		return err_oom(w->e);
 	if (m->kind == TAR_SYMLINK) {
 		if (!link_stays_inside(m->name, raw))
-			return err_set(w->e, -ERR_ARCHIVE_SYMLINK_ESCAPE, "the link %s -> %.200s leads outside", m->name, raw);
+			return err_set(w->e, -ERR_ARCHIVE_SYMLINK_ESCAPE,
+				       "the link %s -> %.200s leads outside", m->name, raw);
 		*ret = TAKE_PTR(raw);
 		return 0;
 	}
@@ -489,7 +509,8 @@ static int member_link(struct walk *w, const char *h, struct tar_member *m, char
 		return r;
 	seen = names_find(&w->names, *ret, strlen(*ret));
 	if (!seen || seen->kind != TAR_FILE)
-		return err_set(w->e, -ERR_ARCHIVE_HARDLINK, "%s is a hard link to %s, which is no earlier file", m->name, *ret);
+		return err_set(w->e, -ERR_ARCHIVE_HARDLINK,
+			       "%s is a hard link to %s, which is no earlier file", m->name, *ret);
 	return 0;
 }
 
@@ -498,14 +519,19 @@ static int member_kind(struct walk *w, char type, const char *name, enum tar_kin
 	static const struct {
 		char type;
 		enum tar_kind kind;
-	} rows[] = { { '0', TAR_FILE }, { '\0', TAR_FILE }, { '5', TAR_DIR }, { '2', TAR_SYMLINK }, { '1', TAR_HARDLINK } };
+	} rows[] = { { '0', TAR_FILE },
+		     { '\0', TAR_FILE },
+		     { '5', TAR_DIR },
+		     { '2', TAR_SYMLINK },
+		     { '1', TAR_HARDLINK } };
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		if (rows[i].type == type) {
 			*ret = rows[i].kind;
 			return 0;
 		}
-	return err_set(w->e, -ERR_ARCHIVE_SPECIAL_FILE, "%s is of type '%c'", name, type >= 0x20 && type < 0x7f ? type : '?');
+	return err_set(w->e, -ERR_ARCHIVE_SPECIAL_FILE, "%s is of type '%c'", name,
+		       type >= 0x20 && type < 0x7f ? type : '?');
 }
 
 static int member_numbers(struct walk *w, const char *h, struct tar_member *m)
@@ -524,7 +550,8 @@ static int member_numbers(struct walk *w, const char *h, struct tar_member *m)
 	m->mtime_s = (int64_t)mtime;
 	m->size_bytes = m->kind == TAR_FILE ? size : 0;
 	if (size > w->limits->member_bytes)
-		return err_set(w->e, -ERR_ARCHIVE_LIMIT, "%s is %llu bytes large", m->name, (unsigned long long)size);
+		return err_set(w->e, -ERR_ARCHIVE_LIMIT, "%s is %llu bytes large", m->name,
+			       (unsigned long long)size);
 	return 0;
 }
 
@@ -535,7 +562,8 @@ static int check_totals(struct walk *w, const struct tar_member *m)
 		return err_set(w->e, -ERR_ARCHIVE_LIMIT, "the members are larger than %llu bytes together",
 			       (unsigned long long)w->limits->total_bytes);
 	if (w->result.members >= w->limits->members)
-		return err_set(w->e, -ERR_ARCHIVE_LIMIT, "more than %llu members", (unsigned long long)w->limits->members);
+		return err_set(w->e, -ERR_ARCHIVE_LIMIT, "more than %llu members",
+			       (unsigned long long)w->limits->members);
 	return 0;
 }
 
@@ -567,7 +595,8 @@ static int read_member(struct walk *w, const char *h)
 	if (r < 0)
 		return r;
 	m.name = name;
-	if ((r = member_kind(w, h[TYPE], *name ? name : ".", &m.kind)) < 0 || (r = member_numbers(w, h, &m)) < 0)
+	if ((r = member_kind(w, h[TYPE], *name ? name : ".", &m.kind)) < 0 ||
+	    (r = member_numbers(w, h, &m)) < 0)
 		return r;
 	if (name[0] == '\0')
 		return m.kind == TAR_DIR ? 0 : bad_name(w, "the empty member name", name);
@@ -577,8 +606,8 @@ static int read_member(struct walk *w, const char *h)
 			return r;
 		m.target = link;
 	}
-	if ((r = check_parents(w, name)) < 0 || (r = check_not_a_directory(w, &m)) < 0 || (r = remember(w, &m)) < 0 ||
-	    (r = check_totals(w, &m)) < 0)
+	if ((r = check_parents(w, name)) < 0 || (r = check_not_a_directory(w, &m)) < 0 ||
+	    (r = remember(w, &m)) < 0 || (r = check_totals(w, &m)) < 0)
 		return r;
 	r = visit(w, &m);
 	if (r == 0)
@@ -622,7 +651,8 @@ static int read_tail(struct walk *w, bool tolerate)
 			return r;
 		if (!is_zero(w->chunk.p, w->chunk.len)) {
 			if (!tolerate)
-				return err_set(w->e, -ERR_RUNFILE_TRAILING, "data follows the end of the archive");
+				return err_set(w->e, -ERR_RUNFILE_TRAILING,
+					       "data follows the end of the archive");
 			w->result.trailing = true;
 		}
 		w->chunk.len = 0;
@@ -660,8 +690,12 @@ int tar_walk(tar_source source, void *source_arg, const struct tar_limits *limit
 	     const struct tar_visitor *visitor, void *arg, struct tar_result *ret, struct err *e)
 {
 	static const struct tar_limits standard = TAR_LIMITS_DEFAULT;
-	struct walk w = { .source = source, .source_arg = source_arg, .limits = limits ? limits : &standard,
-			  .visitor = visitor, .arg = arg, .e = e };
+	struct walk w = { .source = source,
+			  .source_arg = source_arg,
+			  .limits = limits ? limits : &standard,
+			  .visitor = visitor,
+			  .arg = arg,
+			  .e = e };
 	bool zero_seen = false;
 	int r;
 

@@ -15,19 +15,22 @@
 enum tar_kind { TAR_FILE, TAR_DIR, TAR_SYMLINK, TAR_HARDLINK };
 
 struct tar_member {
-	const char *name;       /* clean relative name; borrowed, valid until the member's end */
-	const char *target;     /* link text (symlink) or clean name of an earlier file (hard link); else NULL */
+	const char *name; /* clean relative name; borrowed, valid until the member's end */
+	const char *target; /* link text (symlink) or clean name of an earlier file (hard link); else NULL */
 	enum tar_kind kind;
-	mode_t mode;            /* & 0777: set-id bits never leave the archive */
-	uint64_t size_bytes;    /* of a file, else 0 */
+	mode_t mode; /* & 0777: set-id bits never leave the archive */
+	uint64_t size_bytes; /* of a file, else 0 */
 	int64_t mtime_s;
-	unsigned index;         /* 0-based position among the members shown */
+	unsigned index; /* 0-based position among the members shown */
 };
 
 struct tar_limits {
 	uint64_t total_bytes, member_bytes, members;
 };
-#define TAR_LIMITS_DEFAULT { (uint64_t)16 << 30, (uint64_t)8 << 30, 200000 }
+#define TAR_LIMITS_DEFAULT                                                                                   \
+	{                                                                                                    \
+		(uint64_t)16 << 30, (uint64_t)8 << 30, 200000                                                \
+	}
 
 enum tar_answer { TAR_SKIP, TAR_WANT_DATA, TAR_STOP };
 
@@ -45,8 +48,8 @@ typedef int (*tar_source)(void *arg, struct span *ret, struct err *e);
 
 struct tar_result {
 	uint64_t members, total_bytes;
-	bool trailing;          /* bytes after the end of the archive (only when tolerated) */
-	bool stopped;           /* by TAR_STOP */
+	bool trailing; /* bytes after the end of the archive (only when tolerated) */
+	bool stopped; /* by TAR_STOP */
 };
 
 /* Walk the whole archive. ERR_ARCHIVE_* and ERR_RUNFILE_TRUNCATED, ERR_RUNFILE_TRAILING, or what a callback said. */

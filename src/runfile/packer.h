@@ -8,17 +8,18 @@
 #include "payload.h"
 
 #define PACK_LEVEL_DEFAULT (-1)
-#define PACK_EPOCH_NONE INT64_MIN
+#define PACK_EPOCH_NONE	   INT64_MIN
 
 struct pack_options {
-	enum compression compression;    /* none, gzip, xz or zstd */
-	int level;                       /* zstd 1-19 (default 9), xz 0-9 (6), gzip 1-9 (6) */
-	unsigned jobs;                   /* compression threads; 0 = as many as CPUs. The bytes do not depend on it */
-	const struct runfile *like;      /* keep that package's names, format and decompressor; NULL = none */
+	enum compression compression; /* none, gzip, xz or zstd */
+	int level; /* zstd 1-19 (default 9), xz 0-9 (6), gzip 1-9 (6) */
+	unsigned jobs; /* compression threads; 0 = as many as CPUs. The bytes do not depend on it */
+	const struct runfile *like; /* keep that package's names, format and decompressor; NULL = none */
 	/* NULL: from `like`, else from the tree's manifest. */
 	const char *label, *version, *targetdir, *script;
-	const char *kind_suffix;         /* appended to a target directory made up here: "-vgpu-kvm", "-grid"; may be NULL */
-	int64_t epoch_s;                 /* mtime of every member and date of packaging; PACK_EPOCH_NONE = members' own */
+	const char
+	    *kind_suffix; /* appended to a target directory made up here: "-vgpu-kvm", "-grid"; may be NULL */
+	int64_t epoch_s; /* mtime of every member and date of packaging; PACK_EPOCH_NONE = members' own */
 };
 
 struct pack_result {
@@ -36,12 +37,12 @@ int pack_tree(int tree_fd, int out_dirfd, const char *out_name, bool replace, co
 
 struct stub_facts {
 	const char *label, *version, *pkg_version, *script, *targetdir, *scriptargs, *target_arch;
-	const char *history;     /* text of pkg-history.txt or NULL */
+	const char *history; /* text of pkg-history.txt or NULL */
 	enum compression compression;
 	uint64_t unpacked_kb, decompressor_lines; /* 0 = no decompressor */
 	int64_t date_s;
 	uint64_t crc;
-	const char *md5;         /* 32 hexadecimal digits */
+	const char *md5; /* 32 hexadecimal digits */
 };
 
 /* The stub's text up to and including the END_OF_STUB line; crc is printed with 10 digits of zeros when 0.

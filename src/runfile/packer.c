@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "pack.h"
+#include "packer.h"
 
 #include "compress.h"
 #include "fd.h"
@@ -14,35 +14,35 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define BLOCK 512
-#define READ_BYTES ((size_t)1 << 20)
-#define HISTORY_NAME "pkg-history.txt"
+#define BLOCK		  512
+#define READ_BYTES	  ((size_t)1 << 20)
+#define HISTORY_NAME	  "pkg-history.txt"
 #define HISTORY_MAX_BYTES ((size_t)1 << 20)
-#define FILE_SIZE_MAX ((uint64_t)8 << 30) /* what an octal size field holds, and what we would read again */
-#define CRC_DIGITS 10
+#define FILE_SIZE_MAX	  ((uint64_t)8 << 30) /* what an octal size field holds, and what we would read again */
+#define CRC_DIGITS	  10
 
 struct item {
-	char *path;   /* owned */
+	char *path; /* owned */
 	char *target; /* owned; link text */
-	mode_t mode;  /* with type */
+	mode_t mode; /* with type */
 	uint64_t size;
 	int64_t mtime_s;
 };
 
 struct packing {
 	const struct pack_options *o;
-	int tree_fd;                  /* borrowed */
-	struct item *items;           /* owned */
+	int tree_fd; /* borrowed */
+	struct item *items; /* owned */
 	size_t n_items, n_allocated;
-	uint64_t archive_bytes;       /* of the finished tar */
-	struct manifest *manifest;    /* owned */
+	uint64_t archive_bytes; /* of the finished tar */
+	struct manifest *manifest; /* owned */
 	char *history, *targetdir, *label, *decompressor; /* owned */
 	size_t decompressor_size;
-	char *buf;                    /* owned, READ_BYTES */
-	struct compressor *z;         /* owned */
-	int out_fd;                   /* borrowed */
+	char *buf; /* owned, READ_BYTES */
+	struct compressor *z; /* owned */
+	int out_fd; /* borrowed */
 	struct cksum crc;
-	struct digest *md5;           /* owned */
+	struct digest *md5; /* owned */
 	struct err *e;
 };
 
@@ -193,7 +193,8 @@ static void put_octal(char *field, size_t n, uint64_t value)
 		field[i] = (char)('0' + (value & 7));
 }
 
-static void fill_header(char *h, const char *name, size_t name_len, char type, uint64_t size, mode_t mode, int64_t mtime)
+static void fill_header(char *h, const char *name, size_t name_len, char type, uint64_t size, mode_t mode,
+			int64_t mtime)
 {
 	unsigned sum = 0;
 
@@ -205,7 +206,10 @@ static void fill_header(char *h, const char *name, size_t name_len, char type, u
 	put_octal(h + 136, 12, (uint64_t)mtime);
 	memset(h + 148, ' ', 8);
 	h[156] = type;
-	memcpy(h + 257, "ustar\0" "00", 8);
+	memcpy(h + 257,
+	       "ustar\0"
+	       "00",
+	       8);
 	for (size_t i = 0; i < BLOCK; i++)
 		sum += (unsigned char)h[i];
 	put_octal(h + 148, 7, sum);
@@ -254,7 +258,11 @@ static int write_header(struct packing *p, const struct item *it)
 	n = strlen(last) > 100 ? 100 : strlen(last);
 	if (it->target)
 		memcpy(h + 157, it->target, strlen(it->target));
-	fill_header(h, last, n, dir ? '5' : it->target ? '2' : '0', it->size, it->target ? 0777 : it->mode & 0777, it->mtime_s);
+	fill_header(h, last, n,
+		    dir		 ? '5'
+		    : it->target ? '2'
+				 : '0',
+		    it->size, it->target ? 0777 : it->mode & 0777, it->mtime_s);
 	return compressor_write(p->z, h, sizeof(h), p->e);
 }
 
@@ -325,8 +333,9 @@ static int make_names(struct packing *p)
 	const char *dir = first_of(o->targetdir, l ? l->targetdir : NULL, NULL);
 
 	p->label = label ? strdup(label) : str_printf("%s %s", p->manifest->description, version);
-	p->targetdir = dir ? strdup(dir) :
-			     str_printf("NVIDIA-Linux-%s-%s%s", machine_of(p), version, o->kind_suffix ? o->kind_suffix : "");
+	p->targetdir = dir ? strdup(dir)
+			   : str_printf("NVIDIA-Linux-%s-%s%s", machine_of(p), version,
+					o->kind_suffix ? o->kind_suffix : "");
 	return p->label && p->targetdir ? 0 : err_oom(p->e);
 }
 
@@ -350,9 +359,10 @@ static int copy_decompressor(struct packing *p)
 	p->decompressor = malloc(p->decompressor_size);
 	if (!p->decompressor)
 		return err_oom(p->e);
-	return pread_exact(like->fd, p->decompressor, p->decompressor_size, like->layout.decompressor_offset) < 0 ?
-		       err_set(p->e, -ERR_RUNFILE_CHANGED, "%s: cannot copy its decompressor", like->name) :
-		       0;
+	return pread_exact(like->fd, p->decompressor, p->decompressor_size,
+			   like->layout.decompressor_offset) < 0
+		   ? err_set(p->e, -ERR_RUNFILE_CHANGED, "%s: cannot copy its decompressor", like->name)
+		   : 0;
 }
 
 static uint64_t count_lf(const char *p, size_t n)
@@ -479,8 +489,8 @@ static int prepare(struct packing *p)
 		return r;
 	if (digest_new("md5", &p->md5) < 0)
 		return err_errno(p->e, -EOPNOTSUPP, "cannot compute MD5");
-	return compressor_new(p->o->compression, p->o->level, p->o->jobs ? p->o->jobs : default_jobs(), p->archive_bytes,
-			      emit, p, &p->z, p->e);
+	return compressor_new(p->o->compression, p->o->level, p->o->jobs ? p->o->jobs : default_jobs(),
+			      p->archive_bytes, emit, p, &p->z, p->e);
 }
 
 static int fill_result(struct packing *p, struct pack_result *res)
@@ -518,7 +528,8 @@ int pack_tree(int tree_fd, int out_dirfd, const char *out_name, bool replace, co
 	if (r == 0 && (r = tmpname_open(&t, 0755)) < 0)
 		r = output_failed(r, out_name, p.e);
 	p.out_fd = t.fd;
-	if (r == 0 && (r = write_front(&p)) == 0 && (r = write_archive(&p)) == 0 && (r = write_sums(&p, &res)) == 0)
+	if (r == 0 && (r = write_front(&p)) == 0 && (r = write_archive(&p)) == 0 &&
+	    (r = write_sums(&p, &res)) == 0)
 		r = fill_result(&p, &res);
 	err_done(&local);
 	if (r < 0)
