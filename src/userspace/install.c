@@ -32,12 +32,14 @@ struct job {
 	json_t *digests; /* owned; payload name -> entry of the tree's record */
 	json_t *record, *entries, *conflicts, *notes; /* owned */
 	json_t *planned; /* owned; set of paths that have an entry */
+	json_t *vendor_entries; /* owned; what taking the vendor's installation away means, or NULL */
 	uint64_t n_files, n_links, n_bytes;
 };
 
 static void job_done(struct job *j)
 {
-	json_t *owned[] = { j->old, j->digests, j->record, j->entries, j->conflicts, j->notes, j->planned };
+	json_t *owned[] = { j->old,	  j->digests, j->record,  j->entries,
+			    j->conflicts, j->notes,   j->planned, j->vendor_entries };
 
 	for (size_t i = 0; i < ARRAY_LEN(owned); i++)
 		json_decref(owned[i]);
@@ -496,23 +498,26 @@ static int drop_old(struct job *j, struct err *e)
 	return r < 0 ? err_oom(e) : 0;
 }
 
+/* An operation of its own, before ours: its content comes from the root, not from the tree. */
 static int drop_vendor(struct job *j, struct err *e)
 {
-	json_t *entries = json_array(), *item;
+	json_t *all = json_array(), *item;
 	size_t i;
 	int r;
 
-	r = entries ? vendor_record_removal(j->h->root_fd, &j->vendor, entries, j->notes, e) : err_oom(e);
-	json_array_foreach(entries, i, item)
+	j->vendor_entries = json_array();
+	r = all && j->vendor_entries ? 0 : err_oom(e);
+	if (r >= 0)
+		r = vendor_record_removal(j->h->root_fd, &j->vendor, all, j->notes, e);
+	json_array_foreach(all, i, item)
 	{
 		const char *path = json_string_value(json_object_get(item, "path"));
 
-		if (r < 0 || json_object_get(j->planned, path))
-			continue;
-		if (add_entry(j, path, json_incref(item)) < 0)
+		if (r >= 0 && !json_object_get(j->planned, path) &&
+		    json_array_append(j->vendor_entries, item) < 0)
 			r = err_oom(e);
 	}
-	json_decref(entries);
+	json_decref(all);
 	return r;
 }
 
@@ -640,6 +645,18 @@ static int add_files(struct job *j, struct plan *p, struct err *e)
 	return 0;
 }
 
+static int add_vendor_removal(struct job *j, struct plan *p, struct err *e)
+{
+	_cleanup_free_ char *root = realpath(j->h->root, NULL);
+
+	if (!root)
+		return err_errno(e, -errno, "root %s", j->h->root);
+	if (plan_add(p, &op_files, json_pack("{s:s,s:O}", "base", root, "entries", j->vendor_entries),
+		     "take away driver %s of the vendor's installer", j->vendor.version) < 0)
+		return err_oom(e);
+	return 0;
+}
+
 static int add_ldconfig(struct plan *p, const char *when, const char *sentence, struct err *e)
 {
 	return plan_add(p, &op_ldconfig, json_pack("{s:s}", "when", when), "%s", sentence) < 0 ? err_oom(e)
@@ -692,6 +709,8 @@ static int make_plan(struct job *j, struct plan **ret, struct err *e)
 		r = add_daemon_reload(j, p, "undo_argv", e);
 		if (r >= 0)
 			r = add_ldconfig(p, "first", "keep the loader's cache", e);
+		if (r >= 0 && j->vendor_entries)
+			r = add_vendor_removal(j, p, e);
 		if (r >= 0)
 			r = add_files(j, p, e);
 		if (r >= 0)
