@@ -4,6 +4,7 @@
 #include "fd.h"
 #include "parse.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -212,4 +213,31 @@ int publish_unlink(int dirfd, const char *name)
 	}
 	/* Also synced when absent: a run before us may have been killed between removal and sync. */
 	return r < 0 && r != -ENOENT ? r : sync_dir(dirfd);
+}
+
+static bool is_tmpname(const char *name)
+{
+	const char *hex = name + strlen(PUBLISH_TMP_PREFIX);
+
+	return strncmp(name, PUBLISH_TMP_PREFIX, strlen(PUBLISH_TMP_PREFIX)) == 0 && strlen(hex) == 16 &&
+	       strspn(hex, "0123456789abcdef") == 16;
+}
+
+int publish_sweep(int dirfd)
+{
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), n = 0;
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *de;
+
+	if (!d) {
+		int r = -errno;
+
+		close_fdp(&fd);
+		return r;
+	}
+	while ((de = readdir(d)))
+		if (is_tmpname(de->d_name) && unlinkat(dirfd, de->d_name, 0) == 0)
+			n++;
+	(void)closedir(d);
+	return n;
 }

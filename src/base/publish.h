@@ -39,3 +39,7 @@ int publish_exchange(int a_dirfd, const char *a, int b_dirfd, const char *b);
 
 /* unlinkat/rmdir followed by a sync of the directory; absent is success. */
 int publish_unlink(int dirfd, const char *name);
+
+/* Removes the temporaries that runs killed inside publish left in one directory. The caller holds the lock under
+ * which everybody publishes there. Returns how many. */
+int publish_sweep(int dirfd);

@@ -4,6 +4,8 @@
 #include "fd.h"
 #include "strbuf.h"
 
+#define DUMP_SIZE_MAX ((size_t)512 << 20)
+
 void jdecrefp(json_t **j)
 {
 	json_decref(*j);
@@ -38,15 +40,23 @@ int jload_at(int dirfd, const char *path, size_t max_bytes, json_t **ret, struct
 	return err_object(e, "%s", path);
 }
 
+static int dump_chunk(const char *bytes, size_t len, void *arg)
+{
+	return strbuf_append(arg, bytes, len);
+}
+
+/* Through a buffer of ours whose first failure sticks: json_dumps() of jansson 2.14 passes over a failed
+ * allocation between two pieces and answers a text that lacks one. */
 int jdump(const json_t *j, char **ret)
 {
-	_cleanup_free_ char *text = json_dumps(j, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_ENCODE_ANY);
-	char *line = text ? str_printf("%s\n", text) : NULL;
+	_cleanup_(strbuf_done) struct strbuf text = STRBUF_INIT(DUMP_SIZE_MAX);
+	int r;
 
-	if (!line)
-		return -ENOMEM;
-	*ret = line;
-	return 0;
+	r = json_dump_callback(j, dump_chunk, &text, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+	if (r < 0 || strbuf_error(&text) < 0)
+		return strbuf_error(&text) < 0 ? strbuf_error(&text) : -ENOMEM;
+	r = strbuf_putc(&text, '\n');
+	return r < 0 ? r : strbuf_steal(&text, ret);
 }
 
 /* 1: there and of the type; 0: absent or null. */

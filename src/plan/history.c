@@ -51,11 +51,12 @@ static int applied_load(int target_fd, const char *target, json_t *list)
 		return history == -ENOENT ? 0 : history;
 	r = livedir_list(history, &ids);
 	for (char **id = ids; r >= 0 && id && *id; id++) {
-		_cleanup_close_ int dir = dir_open_at(history, *id);
+		_cleanup_close_ int dir = -EBADF;
 
-		if (dir < 0 || !journal_id_is_valid(*id))
+		if (!journal_id_is_valid(*id))
 			continue;
-		r = item_load(dir, "plan.json", target, *id, "applied", list);
+		dir = dir_open_at(history, *id);
+		r = dir < 0 ? dir : item_load(dir, "plan.json", target, *id, "applied", list);
 		r = r == -ENOENT ? 0 : r;
 	}
 	return r;
@@ -123,10 +124,10 @@ int plan_history(const struct plan_state *st, const char *target, json_t **ret_l
 		if (target && strcmp(*name, target) != 0)
 			continue;
 		fd = dir_open_at(st->targets_fd, *name);
-		if (fd < 0)
-			continue;
-		r = undone_load(fd, *name, list);
-		if (r >= 0)
+		r = fd == -ENOTDIR ? 0 : fd;
+		if (fd >= 0)
+			r = undone_load(fd, *name, list);
+		if (fd >= 0 && r >= 0)
 			r = applied_load(fd, *name, list);
 		if (r < 0)
 			return err_errno(e, r, "cannot read the history of target %s", *name);

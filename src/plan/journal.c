@@ -3,6 +3,7 @@
 
 #include "fd.h"
 #include "interrupt.h"
+#include "jutil.h"
 #include "livedir.h"
 #include "log.h"
 #include "publish.h"
@@ -135,12 +136,12 @@ static int head_make(const struct plan *plan, const struct host *host, json_int_
 
 static int json_publish(int dirfd, const char *name, const json_t *j, struct err *e)
 {
-	_cleanup_free_ char *text = json_dumps(j, JSON_SORT_KEYS | JSON_COMPACT);
+	_cleanup_free_ char *text = NULL;
 	int r;
 
-	if (!text)
-		return err_oom(e);
-	r = publish_bytes(dirfd, name, text, strlen(text), 0600);
+	r = jdump(j, &text);
+	if (r >= 0)
+		r = publish_bytes(dirfd, name, text, strlen(text), 0600);
 	return r < 0 ? err_errno(e, r, "cannot write %s of the journal", name) : 0;
 }
 

@@ -17,7 +17,9 @@ int target_open(const struct plan_state *st, const char *target, bool create, st
 {
 	int fd;
 
-	if (create && mkdirat(st->targets_fd, target, 0755) == 0 && fsync(st->targets_fd) < 0)
+	/* Synced also when it was there: whoever made it may have been killed before its sync. */
+	if (create &&
+	    ((mkdirat(st->targets_fd, target, 0755) < 0 && errno != EEXIST) || fsync(st->targets_fd) < 0))
 		return err_errno(e, -errno, "cannot create the record of target %s", target);
 	fd = dir_open_at(st->targets_fd, target);
 	if (fd == -ENOENT)
@@ -29,7 +31,7 @@ int target_dir(int target_fd, const char *name, struct err *e)
 {
 	int fd;
 
-	if (mkdirat(target_fd, name, 0700) == 0 && fsync(target_fd) < 0)
+	if ((mkdirat(target_fd, name, 0700) < 0 && errno != EEXIST) || fsync(target_fd) < 0)
 		return err_errno(e, -errno, "cannot create the directory %s of a target", name);
 	fd = dir_open_at(target_fd, name);
 	return fd < 0 ? err_errno(e, fd, "cannot open the directory %s of a target", name) : fd;
@@ -158,7 +160,34 @@ int target_recover(const struct plan_state *st, const char *target, struct err *
 	return recover_all(st, target, e);
 }
 
+/* Temporaries a run killed while it wrote a target's own records left behind. */
+static int target_sweep(const struct plan_state *st, const char *target)
+{
+	_cleanup_close_ int fd = dir_open_at(st->targets_fd, target), undone = -EBADF;
+	_cleanup_(lock_release) struct lock lock = LOCK_INIT;
+	int n, m = 0;
+
+	if (fd < 0 || lock_file_at(fd, "lock", 0, &lock) < 0)
+		return 0;
+	n = publish_sweep(fd);
+	undone = dir_open_at(fd, "undone");
+	if (undone >= 0)
+		m = publish_sweep(undone);
+	return n < 0 ? n : m < 0 ? m : n + m;
+}
+
 int plan_recover(const struct plan_state *st, struct err *e)
 {
-	return recover_all(st, NULL, e);
+	_cleanup_strv_ char **targets = NULL;
+	int r, n;
+
+	n = recover_all(st, NULL, e);
+	if (n < 0)
+		return n;
+	r = livedir_list(st->targets_fd, &targets);
+	for (char **name = targets; r >= 0 && name && *name; name++) {
+		r = target_sweep(st, *name);
+		n += r > 0 ? r : 0;
+	}
+	return r < 0 ? err_errno(e, r, "cannot clean the records of targets") : n;
 }

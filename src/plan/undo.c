@@ -4,6 +4,7 @@
  * undo is an interrupted transaction like any other; the line "undo" says which way it has to end. */
 #include "journal.h"
 
+#include "jutil.h"
 #include "livedir.h"
 #include "log.h"
 #include "publish.h"
@@ -88,10 +89,9 @@ int undone_write(int target_fd, const struct journal *j, struct err *e)
 	     *key; key++)
 		if (json_object_set(record, *key, json_object_get(j->head, *key)) < 0)
 			return err_oom(e);
-	text = json_dumps(record, JSON_SORT_KEYS | JSON_COMPACT);
-	if (!text || !name)
-		return err_oom(e);
-	r = publish_bytes(dir, name, text, strlen(text), 0644);
+	r = name ? jdump(record, &text) : -ENOMEM;
+	if (r >= 0)
+		r = publish_bytes(dir, name, text, strlen(text), 0644);
 	return r < 0 ? err_errno(e, r, "cannot write the record of an undone deployment") : 0;
 }
 
@@ -136,7 +136,9 @@ int plan_undo(const struct plan_state *st, const char *target, const char *txid,
 	json_auto_t *changed = json_array();
 	int r;
 
-	if (!name_is_safe(target) || target[0] == '.' || !changed)
+	if (!changed)
+		return err_oom(e);
+	if (!name_is_safe(target) || target[0] == '.')
 		return err_set(e, ERR_UNDO_NOTHING, "%s is no target", target);
 	target_fd = target_open(st, target, false, e);
 	r = target_fd < 0 ? target_fd : target_lock(target_fd, target, 10, &lock, e);

@@ -2,6 +2,7 @@
 #include "store.h"
 
 #include "fd.h"
+#include "jutil.h"
 #include "publish.h"
 
 #include <stdlib.h>
@@ -11,19 +12,13 @@
 
 int store_record_write(int dirfd, const char *name, json_t *record, mode_t mode, struct err *e)
 {
-	_cleanup_free_ char *text = json_dumps(record, JSON_SORT_KEYS | JSON_INDENT(1));
-	size_t len;
+	_cleanup_free_ char *text = NULL;
 	int r;
 
-	if (!text)
-		return err_oom(e);
-	/* The terminator's place holds the final line feed; the length tells where it ends. */
-	len = strlen(text);
-	text[len] = '\n';
-	r = publish_bytes(dirfd, name, text, len + 1, mode);
-	if (r < 0)
-		return err_errno(e, r, "cannot write the record %s", name);
-	return 0;
+	r = jdump(record, &text);
+	if (r >= 0)
+		r = publish_bytes(dirfd, name, text, strlen(text), mode);
+	return r < 0 ? err_errno(e, r, "cannot write the record %s", name) : 0;
 }
 
 int store_record_read(int dirfd, const char *name, json_t **ret, struct err *e)

@@ -63,9 +63,66 @@ static int refs_open(struct store *s)
 	return dir_open_at(s->dir_fd, "refs");
 }
 
+/* Held for the moment of a write, so that recover can tell a temporary nobody needs. */
+static int refs_lock(struct store *s, struct lock *ret, struct err *e)
+{
+	int r;
+
+	if (s->read_only)
+		return err_errno(e, -EROFS, "the store %s cannot be written", s->path);
+	r = lock_byte(s->format_fd, "refs", 10000, ret);
+	return r < 0 ? err_errno(e, r, "cannot lock the references in %s", s->path) : 0;
+}
+
+static int sweep_dir(int dir, unsigned depth)
+{
+	_cleanup_strv_ char **names = NULL;
+	int n = publish_sweep(dir), r;
+
+	r = n < 0 ? n : depth > REF_DEPTH_MAX ? -ELOOP : livedir_list(dir, &names);
+	for (char **name = names; r >= 0 && name && *name; name++) {
+		_cleanup_close_ int sub = dir_open_at(dir, *name);
+
+		r = sub == -ENOTDIR ? 0 : sub < 0 ? sub : sweep_dir(sub, depth + 1);
+		n += r > 0 ? r : 0;
+	}
+	return r < 0 ? r : n;
+}
+
+int store_refs_recover(struct store *s)
+{
+	_cleanup_(lock_release) struct lock lock = LOCK_INIT;
+	_cleanup_close_ int refs = refs_open(s);
+
+	if (lock_byte(s->format_fd, "refs", 0, &lock) < 0)
+		return 0; /* somebody is writing: the next recover will do */
+	return refs < 0 ? refs : sweep_dir(refs, 0);
+}
+
+/* The directories above a reference may be new: their own names have to reach the disk too. */
+static int sync_above(int refs, const char *name)
+{
+	for (const char *slash = strchr(name, '/'); slash; slash = strchr(slash + 1, '/')) {
+		_cleanup_free_ char *above = strndup(name, (size_t)(slash - name));
+		_cleanup_close_ int dir = -EBADF;
+		char *last = above ? strrchr(above, '/') : NULL;
+
+		if (!above)
+			return -ENOMEM;
+		if (last)
+			*last = '\0';
+		dir = last ? path_open_at(refs, above, O_RDONLY | O_DIRECTORY, 0, PATH_NO_SYMLINKS)
+			   : dir_open_at(refs, ".");
+		if (dir < 0 || fsync(dir) < 0)
+			return dir < 0 ? dir : -errno;
+	}
+	return 0;
+}
+
 int store_ref_set(struct store *s, const char *name, enum store_kind kind, const char *id, struct err *e)
 {
 	_cleanup_close_ int refs = refs_open(s), dir = -EBADF;
+	_cleanup_(lock_release) struct lock lock = LOCK_INIT;
 	_cleanup_free_ char *text = NULL;
 	const char *last;
 	int r;
@@ -77,8 +134,13 @@ int store_ref_set(struct store *s, const char *name, enum store_kind kind, const
 	text = str_printf("%s/%s\n", store_kind_dir(kind), id);
 	if (!text)
 		return err_oom(e);
+	r = refs_lock(s, &lock, e);
+	if (r < 0)
+		return r;
 	dir = refs < 0 ? refs : path_open_parent(refs, name, true, PATH_NO_SYMLINKS, &last);
 	r = dir < 0 ? dir : publish_bytes(dir, last, text, strlen(text), 0644);
+	if (r >= 0)
+		r = sync_above(refs, name);
 	if (r < 0)
 		return err_errno(e, r, "cannot write the reference %s in %s", name, s->path);
 	return 0;

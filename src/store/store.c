@@ -149,6 +149,13 @@ static int store_init(struct store *s, struct err *e)
 		return err_set(e, ERR_STORE_FORMAT, "%s is neither empty nor a store", s->path);
 	if (r == 0)
 		r = layout_make(s->dir_fd);
+	if (r >= 0) {
+		_cleanup_close_ int above = openat(s->dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+		/* Its own name; where the directory above cannot even be opened, it was not made by us. */
+		if (above >= 0 && fsync(above) < 0)
+			r = -errno;
+	}
 	if (r < 0)
 		return err_errno(e, r, "cannot create the store %s", s->path);
 	return 0;
@@ -334,5 +341,6 @@ int store_recover(struct store *s, struct err *e)
 		log_debug("removed the leftover %s/tmp/%s", s->path, *n);
 		removed++;
 	}
-	return removed;
+	r = store_refs_recover(s);
+	return r < 0 ? err_errno(e, r, "cannot clean the references in %s", s->path) : removed + r;
 }
