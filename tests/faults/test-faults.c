@@ -34,7 +34,8 @@ static void check(struct bed *b, const struct scenario *s, unsigned n, int r, co
 		(void)bed_recover(b);
 	found = bed_state(b);
 	if (r >= 0 && strcmp(found, new) != 0)
-		fail_msg("%s, call %u (%s) failed: success without the new state", s->name, n, fault_where());
+		fail_msg("%s, call %u (%s) failed: success without the new state:\n%s\n-- new:\n%s", s->name, n,
+			 fault_where(), found, new);
 	if (strcmp(found, old) != 0 && strcmp(found, new) != 0)
 		fail_msg("%s, call %u (%s) failed: neither old nor new:\n%s\n-- old:\n%s", s->name, n,
 			 fault_where(), found, old);
