@@ -376,9 +376,12 @@ static void make_command(struct build *w)
 static void keep_log(struct build *w, const char *text, size_t len, char **ret_log)
 {
 	_cleanup_free_ char *name = NULL, *path = NULL;
-	_cleanup_close_ int dir = -EBADF;
+	_cleanup_close_ int top = -EBADF, dir = -EBADF;
 
-	if (!w->b->log_dir || path_mkdirs(AT_FDCWD, w->b->log_dir, 0755, PATH_IN_ROOT) < 0)
+	if (!w->b->log_dir)
+		return;
+	top = dir_open_at(AT_FDCWD, *w->b->log_dir == '/' ? "/" : ".");
+	if (top < 0 || path_mkdirs(top, w->b->log_dir, 0755, PATH_IN_ROOT) < 0)
 		return;
 	dir = dir_open_at(AT_FDCWD, w->b->log_dir);
 	name = str_printf("modules-%s-%s-%s.log", w->b->driver, w->b->flavour, w->b->ktree->release);

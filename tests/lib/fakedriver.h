@@ -36,7 +36,7 @@ static const char fake_makefile[] =
     "FORCE:\n"
     ".PHONY: FORCE modules\n";
 
-static const char fake_conftest[] = "#!/bin/sh\necho \"#define NV_$2_$1\" | tr 'a-z/.' 'A-Z__'\n";
+static const char fake_conftest[] = "#!/bin/sh\necho \"#define NV_`echo $2_$1 | tr a-z/. A-Z__`\"\n";
 
 static inline void fake_module(struct testdir *t, const char *dir, const char *name, const char *more)
 {
