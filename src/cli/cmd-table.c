@@ -6,6 +6,7 @@
 /* One line each, so that two changes rarely meet. */
 /* clang-format off */
 #define CMDS(X) \
+	X(fetch) \
 	X(prepare) \
 	X(install) \
 	X(load) \
