@@ -205,7 +205,7 @@ static int app_setup_output(struct app *app, struct err *e)
 	static const char *const formats[] = { "text", "json", NULL };
 	static const char *const modes[] = { "auto", "bar", "plain", "none", NULL };
 	struct log_config c = { .fd = STDERR_FILENO, .file_fd = -1 };
-	int colour, format, mode, level = LOG_INFO_LEVEL + app->verbose - app->quiet;
+	int colour = 0, format = 0, mode = 0, level = LOG_INFO_LEVEL + app->verbose - app->quiet;
 	const char *no_colour = getenv("NO_COLOR");
 	int r;
 

@@ -117,7 +117,7 @@ static int find_str(const json_t *obj, const char *key, const char **ret, struct
 
 static int find_u64(const json_t *obj, const char *key, uint64_t *ret, struct err *e)
 {
-	json_t *v;
+	json_t *v = NULL;
 	int r = find(obj, key, is_u64, "a number from 0 up", &v, e);
 
 	if (r > 0)
@@ -127,7 +127,7 @@ static int find_u64(const json_t *obj, const char *key, uint64_t *ret, struct er
 
 static int find_bool(const json_t *obj, const char *key, bool *ret, struct err *e)
 {
-	json_t *v;
+	json_t *v = NULL;
 	int r = find(obj, key, is_bool, "true or false", &v, e);
 
 	if (r > 0)

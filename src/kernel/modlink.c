@@ -86,7 +86,7 @@ static int check_result(const struct modlink *l, int fd, struct modlink_result *
 {
 	struct modlink_result result = { .crc = CRC32_MPEG2_INIT };
 	struct module_shape shape;
-	uint16_t machine;
+	uint16_t machine = 0;
 	struct stat st;
 	int r;
 

@@ -72,7 +72,7 @@ static int open_parent(struct extraction *x, const char *name, const char **ret_
 {
 	const char *slash = strrchr(name, '/');
 	_cleanup_free_ char *parent = strndup(name, slash ? (size_t)(slash - name) : 0);
-	const char *last;
+	const char *last = NULL;
 	int fd;
 
 	if (!parent)
@@ -142,7 +142,7 @@ static int make_hardlink(struct extraction *x, const struct tar_member *m, const
 static int extract_member(const struct tar_member *m, void *arg, struct err *e)
 {
 	struct extraction *x = arg;
-	const char *last;
+	const char *last = NULL;
 	int r;
 
 	if (!is_selected(x->which, m->name))

@@ -146,7 +146,7 @@ static int read_head(int fd, const char *label, uint8_t **ret, size_t *ret_len, 
 int rpm_facts(int fd, const char *label, struct pkg_facts *ret, struct err *e)
 {
 	_cleanup_free_ uint8_t *head = NULL;
-	size_t len;
+	size_t len = 0;
 	int r = read_head(fd, label, &head, &len, e);
 
 	if (r < 0)

@@ -52,8 +52,8 @@ static int cache_read(int root_fd, const char *path, char **ret, size_t *ret_len
 static json_t *keep(int root_fd, const char *path, int *ret_r)
 {
 	_cleanup_free_ char *bytes = NULL, *text = NULL;
-	size_t len;
-	mode_t mode;
+	size_t len = 0;
+	mode_t mode = 0;
 	int r = cache_read(root_fd, path, &bytes, &len, &mode);
 
 	*ret_r = 0;
