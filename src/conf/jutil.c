@@ -107,7 +107,7 @@ static bool is_array(const json_t *v)
 
 static int find_str(const json_t *obj, const char *key, const char **ret, struct err *e)
 {
-	json_t *v;
+	json_t *v = NULL;
 	int r = find(obj, key, is_string, "a string", &v, e);
 
 	if (r > 0)

@@ -529,7 +529,6 @@ static int modules_build(struct prepare *p, const struct build_parts *parts, cha
 	if (r < 0)
 		return r;
 	b.tree_fd = tree_fd;
-	log_info("building the %s modules of %s for kernel %s", p->flavour, p->version, p->release);
 	r = modbuild_run(&b, p->en->store, &res, &log, e);
 	if (r < 0)
 		return log ? err_next(e, "read %s", log) : r;
