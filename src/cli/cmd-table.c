@@ -14,6 +14,10 @@
 	X(verify) \
 	X(status) \
 	X(doctor) \
+	X(undo) \
+	X(history) \
+	X(recover) \
+	X(gc) \
 	X(list) \
 	X(gpu_list) \
 	X(gpu_info) \

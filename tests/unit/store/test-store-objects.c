@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "testlib.h"
+
+#include "store.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+static struct store *bed(struct testdir *t)
+{
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_free_ char *path = NULL;
+	struct store *s = NULL;
+
+	assert_true(asprintf(&path, "%s/a/store", t->path) > 0);
+	assert_ok(store_open(path, true, &s, &e), &e);
+	return s;
+}
+
+/* A tree of two files and a link; `text` makes it differ. */
+static void tree_put(struct store *s, const char *text, char id[65], int want)
+{
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_(store_stage_done) struct store_stage st = STORE_STAGE_INIT;
+	int fd;
+
+	assert_ok(store_stage_begin(s, &st, &e), &e);
+	assert_int_equal(mkdirat(st.dir_fd, "root", 0700), 0);
+	assert_int_equal(mkdirat(st.dir_fd, "root/sub", 0700), 0);
+	fd = openat(st.dir_fd, "root/sub/tool", O_WRONLY | O_CREAT | O_CLOEXEC, 0755);
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+	fd = openat(st.dir_fd, "root/lib.so.1", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	close(fd);
+	assert_int_equal(symlinkat("lib.so.1", st.dir_fd, "root/lib.so"), 0);
+	assert_int_equal(store_tree_add(&st, NULL, id, &e), want);
+}
+
+static void trees_have_one_name(void **state _unused_)
+{
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_(store_freep) struct store *s = NULL;
+	char a[65], b[65], c[65];
+	struct testdir t;
+	struct stat st;
+
+	testdir_make(&t);
+	s = bed(&t);
+	tree_put(s, "x", a, 1);
+	tree_put(s, "x", b, 0);
+	tree_put(s, "y", c, 1);
+	assert_string_equal(a, b);
+	assert_string_not_equal(a, c);
+	assert_ok(store_tree_verify(s, a, STORE_VERIFY_QUICK, NULL, &e), &e);
+	assert_ok(store_tree_verify(s, a, STORE_VERIFY_FULL, NULL, &e), &e);
+	{
+		_cleanup_free_ char *path = store_object_path(s, STORE_TREE, a), *tool = NULL;
+
+		assert_true(asprintf(&tool, "%s/root/sub/tool", path) > 0);
+		assert_int_equal(stat(tool, &st), 0);
+		assert_int_equal(st.st_mode & 07777, 0555);
+	}
+	assert_int_equal(store_recover(s, &e), 0);
+	store_freep(&s);
+	testdir_done(&t);
+}
+
+static void damage_is_found(void **state _unused_)
+{
+	static const char *const how[] = { "content", "missing", "extra", "mode", "link" };
+
+	for (size_t i = 0; i < ARRAY_LEN(how); i++) {
+		_cleanup_(err_done) struct err e = ERR_INIT;
+		_cleanup_(store_freep) struct store *s = NULL;
+		_cleanup_close_ int root = -EBADF;
+		json_auto_t *problems = json_array();
+		char id[65];
+		struct testdir t;
+		int fd;
+
+		testdir_make(&t);
+		s = bed(&t);
+		tree_put(s, "x", id, 1);
+		assert_ok(store_tree_open(s, id, &root, NULL, &e), &e);
+		if (i == 0) {
+			fd = openat(root, "sub/tool", O_WRONLY | O_CLOEXEC);
+			assert_int_equal(write(fd, "z", 1), 1);
+			close(fd);
+		} else if (i == 1) {
+			assert_int_equal(unlinkat(root, "lib.so.1", 0), 0);
+		} else if (i == 2) {
+			assert_int_equal(mkdirat(root, "more", 0755), 0);
+		} else if (i == 3) {
+			assert_int_equal(fchmodat(root, "sub/tool", 0777, 0), 0);
+		} else {
+			assert_int_equal(unlinkat(root, "lib.so", 0), 0);
+			assert_int_equal(symlinkat("/etc/passwd", root, "lib.so"), 0);
+		}
+		assert_true(store_tree_verify(s, id, STORE_VERIFY_QUICK, problems, &e) < 0);
+		assert_slug(&e, "store-damaged");
+		assert_int_equal(json_array_size(problems), 1);
+		store_freep(&s);
+		testdir_done(&t);
+	}
+}
+
+static int count_ref(const char *name _unused_, enum store_kind kind, const char *id _unused_, void *arg)
+{
+	assert_int_equal(kind, STORE_TREE);
+	++*(int *)arg;
+	return 0;
+}
+
+static void refs_name_objects(void **state _unused_)
+{
+	static const char *const bad[] = { "", "../x", "a/../b", "a//b", ".hidden", "a/.b", "a b", "/a" };
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_(store_freep) struct store *s = NULL;
+	_cleanup_free_ char *id = NULL;
+	enum store_kind kind;
+	struct testdir t;
+	int n = 0;
+
+	testdir_make(&t);
+	s = bed(&t);
+	assert_ok(store_ref_set(s, "driver/1.2-x86_64", STORE_TREE, "abc", &e), &e);
+	assert_ok(store_ref_set(s, "pins/mine", STORE_TREE, "def", &e), &e);
+	assert_int_equal(store_ref_get(s, "driver/1.2-x86_64", &kind, &id), 0);
+	assert_string_equal(id, "abc");
+	assert_int_equal(store_ref_list(s, "driver/", count_ref, &n), 0);
+	assert_int_equal(n, 1);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		assert_true(store_ref_set(s, bad[i], STORE_TREE, "abc", &e) < 0);
+	assert_true(store_ref_set(s, "ok", STORE_TREE, "../../etc", &e) < 0);
+	assert_ok(store_ref_remove(s, "driver/1.2-x86_64", &e), &e);
+	assert_int_equal(store_ref_get(s, "driver/1.2-x86_64", &kind, &id), -ENOENT);
+	store_freep(&s);
+	testdir_done(&t);
+}
+
+static void gc_keeps_what_is_reached(void **state _unused_)
+{
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_(store_freep) struct store *s = NULL, *other = NULL;
+	_cleanup_(lock_release) struct lock lock = LOCK_INIT;
+	_cleanup_free_ char *record = NULL;
+	struct store_gc_result res;
+	char a[65], b[65], c[65], d[65];
+	struct testdir t;
+
+	testdir_make(&t);
+	s = bed(&t);
+	tree_put(s, "ref", a, 1);
+	tree_put(s, "target", b, 1);
+	tree_put(s, "nobody", c, 1);
+	tree_put(s, "locked", d, 1);
+	assert_ok(store_ref_set(s, "driver/a", STORE_TREE, a, &e), &e);
+	assert_true(asprintf(&record, "{\"tree\": \"/var/lib/nvdriver/trees/%s/root\"}", b) > 0);
+	testdir_puts(&t, "a/store/targets/host/install.json", record);
+	other = bed(&t);
+	assert_ok(store_lock(other, STORE_TREE, d, 0, &lock, &e), &e);
+	assert_ok(store_gc(s, true, NULL, &res, &e), &e);
+	assert_int_equal(res.objects, 1);
+	assert_true(store_has(s, STORE_TREE, c));
+	assert_ok(store_gc(s, false, NULL, &res, &e), &e);
+	assert_int_equal(res.objects, 1);
+	assert_true(store_has(s, STORE_TREE, a) && store_has(s, STORE_TREE, b) &&
+		    store_has(s, STORE_TREE, d));
+	assert_false(store_has(s, STORE_TREE, c));
+	testdir_puts(&t, "a/store/targets/host/broken.json", "{");
+	assert_true(store_gc(s, false, NULL, &res, &e) < 0);
+	assert_true(store_has(s, STORE_TREE, a));
+	lock_release(&lock);
+	store_freep(&other);
+	store_freep(&s);
+	testdir_done(&t);
+}
+
+static void foreign_directories_are_refused(void **state _unused_)
+{
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_free_ char *before = NULL, *after = NULL;
+	struct store *s = NULL;
+	struct testdir t;
+
+	testdir_make(&t);
+	testdir_puts(&t, "letters/mum.txt", "x");
+	before = testdir_snapshot(&t);
+	assert_true(store_open(t.path, true, &s, &e) < 0);
+	assert_slug(&e, "store-format");
+	after = testdir_snapshot(&t);
+	assert_string_equal(before, after);
+	testdir_puts(&t, "format", "2\n");
+	assert_true(store_open(t.path, true, &s, &e) < 0);
+	assert_slug(&e, "store-format");
+	testdir_done(&t);
+}
+
+TEST_MAIN(cmocka_unit_test(trees_have_one_name), cmocka_unit_test(damage_is_found),
+	  cmocka_unit_test(refs_name_objects), cmocka_unit_test(gc_keeps_what_is_reached),
+	  cmocka_unit_test(foreign_directories_are_refused))
