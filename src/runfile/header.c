@@ -441,7 +441,7 @@ int runfile_header_locate(const struct runfile_header *h, int fd, uint64_t file_
 	if (r < 0)
 		return err_errno(e, r, "reading the payload's first bytes");
 	if (compression_detect(magic, n, &l.compression) < 0)
-		return err_set(e, -ERR_RUNFILE_COMPRESSION,
+		return err_set(e, -ERR_RUNFILE_HEADER,
 			       "the payload at byte %llu begins as no known format does",
 			       (unsigned long long)l.payload_offset);
 	*ret = l;

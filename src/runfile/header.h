@@ -57,7 +57,7 @@ int runfile_header_parse(struct span head, struct runfile_header **ret, struct e
 void runfile_header_freep(struct runfile_header **h);
 
 /* Find the regions in the open file and check them against the header. Reads at most 64 MiB, never the payload
- * beyond its first bytes. ERR_RUNFILE_HEADER, ERR_RUNFILE_TRUNCATED, ERR_RUNFILE_COMPRESSION. */
+ * beyond its first bytes. ERR_RUNFILE_HEADER, ERR_RUNFILE_TRUNCATED. */
 int runfile_header_locate(const struct runfile_header *h, int fd, uint64_t file_size,
 			  struct runfile_layout *ret, struct err *e);
 

@@ -301,8 +301,27 @@ static int read_plain_header(struct reader *r, struct patch_file *f)
 	return old_name || new_name ? 0 : bad(r, "both names are /dev/null");
 }
 
+/* Whatever is stripped later, a name that is absolute or climbs is not taken apart to find a harmless rest. */
+static int check_name(struct reader *r, const char *name)
+{
+	_cleanup_free_ char *clean = NULL;
+	int e = name ? path_clean(name, &clean) : 0;
+
+	if (e == -ENOMEM)
+		return err_oom(r->e);
+	return e < 0 ? err_set(r->e, -ERR_PATH_ESCAPE, "%s line %u: %s leads outside the directory",
+			       r->p->name, r->line, name)
+		     : 0;
+}
+
 static int check_file(struct reader *r, struct patch_file *f)
 {
+	int e = check_name(r, f->old_name);
+
+	if (e == 0)
+		e = check_name(r, f->new_name);
+	if (e < 0)
+		return e;
 	if (f->creates && f->deletes)
 		return bad(r, "a file both created and deleted");
 	if (f->n_hunks == 0 && !f->creates && !f->deletes && !f->has_mode)
