@@ -77,15 +77,11 @@ static const struct take_row host_vgpu_rows[] = {
 	{ "CUDA_SYMLINK", "nvml", "libnvidia-ml.so*" },
 };
 
-/* What the full profile leaves of the vendor's own set. */
+/* What the full profile leaves of the vendor's own set, beside libglvnd. */
 static const struct take_row full_not_rows[] = {
 	{ "XMODULE_*", NULL, NULL },
 	{ "GLX_MODULE_*", NULL, NULL },
 	{ "XORG_OUTPUTCLASS_CONFIG", NULL, NULL },
-	{ "GLVND_LIB", NULL, NULL },
-	{ "GLVND_SYMLINK", NULL, NULL },
-	{ "GLX_CLIENT_*", NULL, NULL },
-	{ "EGL_CLIENT_*", NULL, NULL },
 	{ "LIBGL_LA", NULL, NULL },
 	{ "OPENGL_HEADER", NULL, NULL },
 	{ "INSTALLER_BINARY", NULL, NULL },
@@ -134,6 +130,26 @@ static bool rows_match(const struct take_row *rows, size_t n, const struct manif
 	return false;
 }
 
+static bool type_is(const struct manifest_entry *en, const char *pattern)
+{
+	return fnmatch(pattern, en->type->name, 0) == 0;
+}
+
+/* libGLX_nvidia, libEGL_nvidia and their like are what libglvnd calls, not parts of it: whatever type a package
+ * gives them, they stay. */
+static bool is_vendor_implementation(const struct manifest_entry *en)
+{
+	return strstr(en->name, "_nvidia.so") != NULL;
+}
+
+static bool is_glvnd(const struct manifest_entry *en)
+{
+	if (is_vendor_implementation(en))
+		return false;
+	return type_is(en, "GLVND_LIB") || type_is(en, "GLVND_SYMLINK") || type_is(en, "GLX_CLIENT_*") ||
+	       type_is(en, "EGL_CLIENT_*");
+}
+
 static bool profile_takes(const struct dest_options *o, const struct manifest_entry *en)
 {
 	switch (o->profile) {
@@ -143,7 +159,7 @@ static bool profile_takes(const struct dest_options *o, const struct manifest_en
 	case DEST_PROFILE_HOST_VGPU:
 		return rows_match(host_vgpu_rows, ARRAY_LEN(host_vgpu_rows), en);
 	case DEST_PROFILE_FULL:
-		return !rows_match(full_not_rows, ARRAY_LEN(full_not_rows), en);
+		return !is_glvnd(en) && !rows_match(full_not_rows, ARRAY_LEN(full_not_rows), en);
 	case DEST_PROFILE_CUSTOM:
 		/* Only exclusions given: the vendor's set less those. */
 		return !o->include || !*o->include;
@@ -152,17 +168,6 @@ static bool profile_takes(const struct dest_options *o, const struct manifest_en
 }
 
 /* -- what the root's facts and the options drop -- */
-
-static bool type_is(const struct manifest_entry *en, const char *pattern)
-{
-	return fnmatch(pattern, en->type->name, 0) == 0;
-}
-
-static bool is_glvnd(const struct manifest_entry *en)
-{
-	return type_is(en, "GLVND_LIB") || type_is(en, "GLVND_SYMLINK") || type_is(en, "GLX_CLIENT_*") ||
-	       type_is(en, "EGL_CLIENT_*");
-}
 
 static bool is_dropped(const struct dest_options *o, const struct manifest_entry *en)
 {

@@ -160,6 +160,12 @@ static int resolves(struct resolver *v, const char *name, unsigned class_bits)
 	return json_object_set_new(v->known[c], name, json_boolean(found)) < 0 ? -ENOMEM : found;
 }
 
+/* Parts of a driver name each other by these; no distribution ships others of such a name. */
+static bool is_driver_library(const char *name)
+{
+	return strstr(name, "nvidia") || strncmp(name, "libcuda.", 8) == 0 || strncmp(name, "libnv", 5) == 0;
+}
+
 static int resolve_needed(struct resolver *v, const char *path, char *const *needed, unsigned class_bits)
 {
 	_cleanup_free_ char *own_dir = strndup(path, (size_t)((strrchr(path, '/') ?: path) - path));
@@ -174,7 +180,8 @@ static int resolve_needed(struct resolver *v, const char *path, char *const *nee
 			r = is_object_at(v, own_dir, *needed, class_bits);
 		if (r != 0)
 			continue;
-		m = json_pack("{s:s,s:s}", "path", path, "needs", *needed);
+		m = json_pack("{s:s,s:s,s:b}", "path", path, "needs", *needed, "own",
+			      is_driver_library(*needed));
 		r = m && json_array_append_new(v->missing, m) == 0 ? 0 : -ENOMEM;
 	}
 	return r < 0 ? r : 0;

@@ -14,5 +14,6 @@
 int userspace_verify(const struct host *h, json_t *differences, json_t **ret_record, struct err *e);
 
 /* Every DT_NEEDED of every installed object must be found in the loader's directories of its class. Appends
- * {path, needs} for each that is not; returns how many. */
+ * {path, needs, own} for each that is not; `own` says that the missing one is a part of a driver, not a library
+ * of the distribution. Returns how many. */
 int userspace_check_resolves(const struct host *h, json_t *missing, struct err *e);

@@ -180,6 +180,7 @@ static const char mixed[] =
     "libnvidia-gtk3.so.1.2.3 0755 UTILITY_LIB NATIVE MODULE:xutils\n"
     "libGLX_nvidia.so.1.2.3 0755 OPENGL_LIB NATIVE MODULE:opengl\n"
     "libGLdispatch.so.0 0755 GLVND_LIB NATIVE MODULE:opengl\n"
+    "libEGL_nvidia.so.1.2.3 0755 EGL_CLIENT_LIB NATIVE MODULE:egl\n"
     "nvidia_drv.so 0755 XMODULE_SHARED_LIB drivers MODULE:xdriver\n"
     "nvidia-smi 0755 UTILITY_BINARY MODULE:nvml\n"
     "nvidia-settings 0755 UTILITY_BINARY MODULE:xutils\n"
@@ -218,12 +219,19 @@ static void profiles(void **state)
 					       "libnvidia-cfg.so.1.2.3",
 					       "nvidia-smi",
 					       NULL };
-	static const char *const full[] = { "libcuda.so.1.2.3",	       "libcuda.so.1",
-					    "libnvidia-ml.so.1.2.3",   "libnvidia-ml.so.1",
-					    "libnvidia-cfg.so.1.2.3",  "libnvidia-gtk3.so.1.2.3",
-					    "libGLX_nvidia.so.1.2.3",  "nvidia-smi",
-					    "nvidia-settings",	       "nvidia-modprobe",
-					    "libnvidia-vgpu.so.1.2.3", NULL };
+	static const char *const full[] = { "libcuda.so.1.2.3",
+					    "libcuda.so.1",
+					    "libnvidia-ml.so.1.2.3",
+					    "libnvidia-ml.so.1",
+					    "libnvidia-cfg.so.1.2.3",
+					    "libnvidia-gtk3.so.1.2.3",
+					    "libGLX_nvidia.so.1.2.3",
+					    "libEGL_nvidia.so.1.2.3",
+					    "nvidia-smi",
+					    "nvidia-settings",
+					    "nvidia-modprobe",
+					    "libnvidia-vgpu.so.1.2.3",
+					    NULL };
 	static const char *const vgpu[] = { "libnvidia-ml.so.1.2.3",
 					    "libnvidia-ml.so.1",
 					    "libnvidia-cfg.so.1.2.3",
