@@ -612,6 +612,19 @@ static int compile(struct build *w, char **ret_log, struct err *e)
 	return r < 0 ? r : publish_result(w, e);
 }
 
+/* How many modules a set that was there already holds. */
+static unsigned count_modules(struct store *store, const char *key)
+{
+	json_t *record = NULL;
+	unsigned n;
+
+	if (modset_record(store, key, &record, NULL) < 0)
+		return 0;
+	n = (unsigned)json_array_size(json_object_get(record, "modules"));
+	json_decref(record);
+	return n;
+}
+
 int modbuild_run(const struct modbuild *b, struct store *store, struct modbuild_result *ret, char **ret_log,
 		 struct err *e)
 {
@@ -644,6 +657,8 @@ int modbuild_run(const struct modbuild *b, struct store *store, struct modbuild_
 			r = compile(&w, ret_log, e);
 		if (r < 0)
 			return r;
+	} else {
+		w.out.modules = count_modules(store, w.key);
 	}
 	*ret = w.out;
 	return 0;

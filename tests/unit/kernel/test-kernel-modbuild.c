@@ -121,6 +121,7 @@ static void builds_once(void **state _unused_)
 	children = spawn_count();
 	assert_ok(build(&b, "proprietary", &two, &e), &e);
 	assert_true(two.hit);
+	assert_int_equal(two.modules, 2);
 	assert_string_equal(one.key, two.key);
 	assert_int_equal(spawn_count(), children);
 	assert_ok(modset_record(b.store, one.key, &record, &e), &e);
