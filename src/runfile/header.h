@@ -2,7 +2,7 @@
 #pragma once
 
 /* The head of a `.run` file: shell assignments that are read as data and never evaluated, and where the payload
- * lies. See runfile-format.md. Nothing here reads the payload. */
+ * lies. Nothing here reads the payload. */
 
 #include "err.h"
 #include "manifest.h"

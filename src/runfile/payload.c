@@ -263,20 +263,3 @@ int runfile_manifest(struct runfile *rf, unsigned manifest_flags, struct manifes
 	strbuf_done(&f.text);
 	return r;
 }
-
-int runfile_copy_decompressor(const struct runfile *rf, int out_fd, struct err *e)
-{
-	const struct runfile_layout *l = &rf->layout;
-	_cleanup_free_ char *buf = NULL;
-	int r;
-
-	if (l->decompressor_size == 0)
-		return err_set(e, -ERR_RUNFILE_HEADER, "%s: no decompressor is embedded", rf->name);
-	buf = malloc(l->decompressor_size); /* below RUNFILE_PAYLOAD_OFFSET_MAX */
-	if (!buf)
-		return err_oom(e);
-	r = pread_exact(rf->fd, buf, l->decompressor_size, l->decompressor_offset);
-	if (r == 0)
-		r = write_all(out_fd, buf, l->decompressor_size);
-	return r < 0 ? err_errno(e, r, "%s: copying the decompressor", rf->name) : 0;
-}

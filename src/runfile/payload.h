@@ -78,6 +78,3 @@ int runfile_extract_into(struct runfile *rf, int dirfd, const struct runfile_sel
 int runfile_extract(struct runfile *rf, int parent_dirfd, const char *name,
 		    const struct runfile_selection *which, const struct runfile_options *o,
 		    struct runfile_report *ret, struct err *e);
-
-/* The embedded decompressor, copied to out_fd. ERR_RUNFILE_HEADER when there is none. */
-int runfile_copy_decompressor(const struct runfile *rf, int out_fd, struct err *e);
