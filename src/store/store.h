@@ -103,7 +103,7 @@ enum store_verify { STORE_VERIFY_QUICK, STORE_VERIFY_FULL };
 int store_tree_verify(struct store *s, const char *id, enum store_verify how, json_t *problems, struct err *e);
 
 /* An immutable EROFS image of the tree's payload as images/<id>.erofs, the same bytes on every machine: 1 = built
- * now, 0 = there already. Runs mkfs.erofs (ERR_TOOL_MISSING). Its digest is kept in images/<id>.json. */
+ * now, 0 = there already. Runs mkfs.erofs (ERR_TOOL_MISSING). */
 int store_image_build(struct store *s, const char *id, struct err *e);
 
 /* What neither a ref nor a target nor a running transaction reaches. A record reaches every object whose id it
@@ -119,7 +119,7 @@ int store_gc(struct store *s, bool dry_run, json_t **ret_list, struct store_gc_r
  * A hard link shares the file itself, so a privileged container could alter the store through it: refused
  * (ERR_UNSUPPORTED) but for STORE_RECEIVER_TRUSTED. SHARE_AUTO takes the first that works of bind (MOUNT), reflink, hard link (TRUSTED),
  * copy; ret_used says which. The name `to` must not exist; on failure nothing is left there. */
-enum store_share { SHARE_AUTO, SHARE_REFLINK, SHARE_HARDLINK, SHARE_BIND, SHARE_OVERLAY, SHARE_EROFS, SHARE_COPY };
+enum store_share { SHARE_AUTO, SHARE_REFLINK, SHARE_HARDLINK, SHARE_BIND, SHARE_COPY };
 enum store_receiver { STORE_RECEIVER_OWN, STORE_RECEIVER_MOUNT, STORE_RECEIVER_TRUSTED };
 const char *store_share_name(enum store_share m);
 int store_share_parse(const char *s, enum store_share *ret);

@@ -176,6 +176,38 @@ static void gc_keeps_what_is_reached(void **state _unused_)
 	testdir_done(&t);
 }
 
+static void hard_links_only_where_nobody_writes(void **state _unused_)
+{
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_(store_freep) struct store *s = NULL;
+	enum store_share used, parsed;
+	char id[65], again[65];
+	struct testdir t;
+	int root;
+
+	testdir_make(&t);
+	s = bed(&t);
+	tree_put(s, "x", id, 1);
+	assert_true(store_tree_share(s, id, t.fd, "linked", STORE_RECEIVER_OWN, SHARE_HARDLINK, &used, &e) <
+		    0);
+	assert_slug(&e, "unsupported");
+	assert_false(testdir_has(&t, "linked"));
+	assert_ok(store_tree_share(s, id, t.fd, "own", STORE_RECEIVER_OWN, SHARE_AUTO, &used, &e), &e);
+	assert_true(used == SHARE_COPY || used == SHARE_REFLINK);
+	assert_int_equal(store_share_parse(store_share_name(used), &parsed), 0);
+	assert_int_equal(parsed, used);
+	root = openat(t.fd, "own", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_ok(store_tree_digest(root, again, NULL, &e), &e);
+	close(root);
+	assert_string_equal(id, again);
+	assert_ok(store_tree_share(s, id, t.fd, "linked", STORE_RECEIVER_TRUSTED, SHARE_HARDLINK, &used, &e),
+		  &e);
+	/* The link count changes a file's ctime; that is no damage. */
+	assert_ok(store_tree_verify(s, id, STORE_VERIFY_QUICK, NULL, &e), &e);
+	store_freep(&s);
+	testdir_done(&t);
+}
+
 static void foreign_directories_are_refused(void **state _unused_)
 {
 	_cleanup_(err_done) struct err e = ERR_INIT;
@@ -198,4 +230,5 @@ static void foreign_directories_are_refused(void **state _unused_)
 
 TEST_MAIN(cmocka_unit_test(trees_have_one_name), cmocka_unit_test(damage_is_found),
 	  cmocka_unit_test(refs_name_objects), cmocka_unit_test(gc_keeps_what_is_reached),
+	  cmocka_unit_test(hard_links_only_where_nobody_writes),
 	  cmocka_unit_test(foreign_directories_are_refused))
