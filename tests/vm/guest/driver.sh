@@ -1,32 +1,59 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=dash
-own=535.261.03
-other=535.309.01
-smi() { LD_LIBRARY_PATH="/smi/$1" "/smi/$1/nvidia-smi"; }
-echo "initramfs unpacked, $(awk '/MemAvail/ {print $2}' /proc/meminfo) kB available, up $(cut -d' ' -f1 /proc/uptime) s"
-for m in video drm drm_kms_helper; do modprobe $m; done
-exits "without a card the driver does not load" 1 insmod /modules/driver/nvidia.ko
-has "says the kernel" "$(kernel_log)" "No NVIDIA GPU found"
-exits "a card appears" 0 insmod /fakegpu.ko ids=0x20b510de domain=0 busnr=0x41 rambar=1 membase=0x20000000
-exits "nouveau takes it" 0 insmod /nouveau.ko
-kernel_log >/dev/null
-exits "so the driver does not load" 1 insmod /modules/driver/nvidia.ko
-has "says the kernel" "$(kernel_log)" "nouveau"
-rmmod nouveau
-for m in nvidia nvidia-uvm nvidia-modeset nvidia-drm; do
-	exits "then $m loads" 0 insmod /modules/driver/$m.ko
+version=535.261.03
+card=0000:41:00.0
+firmware=/sys/module/firmware_class/parameters/path
+export NVDRIVER_STORE=/store
+
+for module in virtio_pci 9pnet_virtio 9p; do
+	modprobe $module || not_ok "the bed: $module loads"
 done
-has "the driver says its version" "$(cat /proc/driver/nvidia/version)" "$own"
-has "and the card's name" "$(cat /proc/driver/nvidia/gpus/0000:41:00.0/information)" "NVIDIA A100 80GB PCIe"
+for share in store own other; do
+	mkdir /$share
+	mount -t 9p -o trans=virtio,version=9p2000.L,ro,cache=loose $share /$share
+done
+for root in own other; do
+	mount --bind /dev /$root/dev
+	mount --bind /proc /$root/proc
+	mount --bind /sys /$root/sys
+done
+smi() {
+	chroot "/$1" /usr/bin/nvidia-smi
+}
+
+echo "refusals"
+refuses "without a card the driver does not load" 4 no-gpu load
+is "and nothing is left" "$(nvidia_modules)" ""
+insmod /fakegpu.ko ids=0x20b510de domain=0 busnr=0x41 rambar=1 membase=0x20000000 || not_ok "the bed: a card appears"
+insmod /nouveau.ko
+refuses "while nouveau holds the card neither" 4 gpu-held-by-other-driver load
+has "nouveau is named" "$OUT" nouveau
+is "and nothing is left" "$(nvidia_modules)" ""
+rmmod nouveau
+refuses "modules of another kernel are refused" 8 module-wrong-kernel load --dir /modules/wrong-kernel
+
+echo "load"
+exits "the driver loads" 0 nvdriver load --firmware-path /own/usr/lib/firmware
+is "all of it" "$(nvidia_modules | tr ' ' '\n' | sort | xargs)" "nvidia nvidia_drm nvidia_modeset nvidia_uvm"
+has "the driver says its version" "$(cat /proc/driver/nvidia/version)" $version
+has "and the card's name" "$(cat /proc/driver/nvidia/gpus/$card/information)" "NVIDIA A100 80GB PCIe"
+exits "status answers" 0 nvdriver --json status
+is "with the version that runs" "$(json driver_version)" $version
 kernel_log >/dev/null
-exits "nvidia-smi that fits finds no usable card" 6 smi $own
+exits "nvidia-smi of the same version finds no usable card" 6 smi own
 has "and says so" "$OUT" "No devices were found"
-exits "nvidia-smi that does not fit" 18 smi $other
-has "says so" "$OUT" "version mismatch"
+has "the kernel took the firmware that was installed" "$(kernel_log)" "gsp_"
+exits "nvidia-smi of another version does not fit" 18 smi other
+has "and says so" "$OUT" "version mismatch"
 has "as does the kernel" "$(kernel_log)" "API mismatch"
-rmmod nvidia-drm
-rmmod nvidia-modeset
-rmmod nvidia-uvm
-rmmod nvidia
+
+echo "unload"
+exec 3</dev/nvidiactl
+refuses "with an open device node nothing is unloaded" 1 module-in-use unload
+has "the process is named" "$OUT" "$$"
+exec 3<&-
+exits "then the driver unloads" 0 nvdriver unload --reset-firmware-path
 is "nothing is left" "$(nvidia_modules)" ""
+is "the firmware directory is reset" "$(cat $firmware)" ""
+is "no device number is left" "$(grep -c nvidia /proc/devices)" 0
 finish

@@ -1,62 +1,62 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 #
-# The real driver for the guests: its open modules, compiled once per kernel and kept, and the distribution's own
-# nvidia-smi with its library in two versions. Sourced by the tests that need it.
+# The real driver for the guests, made by nvdriver itself: a store with the open modules for the guest's kernel, and
+# roots with the user space of two versions installed. Sourced by the tests that need it.
 
 DRIVER_VERSION=535.261.03
 # User space that does not fit the modules.
-# shellcheck disable=SC2034 # for the tests
 DRIVER_OTHER=535.309.01
 
-driver_build_unlocked() {
-	local to=$1 tmp=$1.tmp abi=${RELEASE%-amd64} common
+# The store: $NVD_STORE, else the one the tests of tests/real leave in the cache.
+DRIVER_STORE=${NVD_STORE:-${CACHE%/vm}/store}
+
+# nvdriver on that store; its words are kept for the case of a failure.
+driver_run() {
+	local status=0
+	"$NVDRIVER" --store "$DRIVER_STORE" "$@" >"$LOG_DIR/driver-$1" 2>&1 || status=$?
+	[ "$status" != 0 ] || return 0
+	grep -q 'fetch-failed\|source-not-found' "$LOG_DIR/driver-$1" &&
+		tap_cannot_run "the driver's packages are not to be had: $(tail -2 "$LOG_DIR/driver-$1" | head -1)"
+	tail -5 "$LOG_DIR/driver-$1"
+	echo "Bail out! nvdriver $* ends with $status, see $LOG_DIR/driver-$1"
+	exit 1
+}
+
+# The least a root needs for the driver's programs: the C library with its loader.
+driver_root_unlocked() {
+	local version=$1 to=$2 name lib=usr/lib/x86_64-linux-gnu
 	[ ! -d "$to" ] || return 0
-	locked packages pkg_fetch nvidia-open-kernel-dkms="$DRIVER_VERSION-1"
-	rm -rf "$tmp"
-	cp -r "$PKG_ROOT/usr/src/nvidia-current-open-$DRIVER_VERSION" "$tmp"
-	# Without debug data the link and every copy are a tenth.
-	strip -g "$tmp/nvidia/nv-kernel.o_binary" "$tmp/nvidia-modeset/nv-modeset-kernel.o_binary"
-	common=$PKG_ROOT/usr/src/linux-headers-$abi-common
-	# Kernels from 6.1.187 on gave pci_resize_resource() a fourth argument.
-	if grep -A1 pci_resize_resource "$common/include/linux/pci.h" | grep -q exclude_bars; then
-		sed -i 's/\(pci_resize_resource(pci_dev, NV_GPU_BAR1, requested_size\))/\1, 0)/' "$tmp/nvidia/nv-pci.c"
-	fi
-	if ! make -C "$tmp" -j"$(nproc)" modules KERNEL_UNAME="$RELEASE" SYSSRC="$common" \
-		SYSOUT="$PKG_ROOT/usr/src/linux-headers-$RELEASE" IGNORE_CC_MISMATCH=1 KCFLAGS=-g0 \
-		>"$LOG_DIR/build-driver" 2>&1; then
-		grep -m5 'error:' "$LOG_DIR/build-driver" || tail -5 "$LOG_DIR/build-driver"
-		echo "Bail out! driver $DRIVER_VERSION does not build for $RELEASE, see $LOG_DIR/build-driver"
-		exit 1
-	fi
-	mkdir -p "$to.new"
-	cp "$tmp"/*.ko "$to.new/"
-	mv "$to.new" "$to"
-	rm -rf "$tmp"
-}
-
-# Sets DRIVER_MODULES to a directory with the real open modules for the kernel in use.
-driver_modules() {
-	DRIVER_MODULES=$CACHE/modules/$RELEASE/driver-$DRIVER_VERSION
-	mkdir -p "${DRIVER_MODULES%/*}"
-	locked driver driver_build_unlocked "$DRIVER_MODULES"
-}
-
-# What nvidia-smi opens with dlopen() and a plain root therefore needs beside its libraries.
-driver_runtime_libs() {
-	local name
-	for name in libpthread.so.0 libdl.so.2 librt.so.1 libm.so.6; do
-		echo "/lib/x86_64-linux-gnu/$name:/lib/x86_64-linux-gnu/$name"
+	rm -rf "$to.tmp"
+	mkdir -p "$to.tmp"/{etc,dev,proc,sys,tmp,var/lib,usr/bin,usr/lib64,$lib}
+	ln -s usr/lib "$to.tmp/lib"
+	ln -s usr/lib64 "$to.tmp/lib64"
+	ln -s usr/bin "$to.tmp/bin"
+	echo "/$lib" >"$to.tmp/etc/ld.so.conf"
+	cp /etc/os-release "$to.tmp/etc/os-release"
+	cp /lib64/ld-linux-x86-64.so.2 "$to.tmp/usr/lib64/"
+	for name in libc.so.6 libpthread.so.0 libdl.so.2 librt.so.1 libm.so.6; do
+		cp "/lib/x86_64-linux-gnu/$name" "$to.tmp/$lib/"
 	done
+	driver_run install "$version" --root "$to.tmp" --profile compute --yes
+	mv "$to.tmp" "$to"
 }
 
-# "source:destination" of nvidia-smi VERSION and its library, taken from the packages, in /smi/VERSION.
-driver_smi() {
-	local to=$CACHE/smi/$1 version
-	version=$(pkg_apt apt-cache madison nvidia-smi | awk -v v="$1-" 'index($3, v) == 1 { print $3; exit }')
-	[ -n "$version" ] || tap_cannot_run "package nvidia-smi $1 is not to be had"
-	locked packages pkg_fetch_into "$to" "nvidia-smi=$version" "libnvidia-ml1=$version" >&2
-	echo "$to/usr/lib/nvidia/current/nvidia-smi:/smi/$1/nvidia-smi"
-	echo "$(echo "$to"/usr/lib/x86_64-linux-gnu/nvidia/current/libnvidia-ml.so.*.*.*):/smi/$1/libnvidia-ml.so.1"
-	program_libs "$to/usr/lib/nvidia/current/nvidia-smi"
+# driver_root VERSION: sets DRIVER_ROOT to a root with that user space, installed by the program under test.
+driver_root() {
+	DRIVER_ROOT=$CACHE/roots/$1-$(sha256sum "$NVDRIVER" | cut -c1-12)
+	mkdir -p "$CACHE/roots"
+	find "$CACHE/roots" -mindepth 1 -maxdepth 1 -mtime +1 -exec rm -rf {} +
+	locked driver driver_root_unlocked "$1" "$DRIVER_ROOT"
+}
+
+# Everything the guest needs: modules of the kernel in use, both user spaces. Nothing is done when it is there.
+driver_prepare() {
+	driver_run prepare "apt:$DRIVER_VERSION" --kernel apt:amd64 --flavour open --generate-key
+	driver_run prepare "apt:$DRIVER_OTHER" --no-modules
+}
+
+# driver_share TAG DIRECTORY: QEMU arguments, one per line, that show a directory to the guest, read-only.
+driver_share() {
+	printf '%s\n' -virtfs "local,path=$2,mount_tag=$1,security_model=none,readonly=on"
 }
