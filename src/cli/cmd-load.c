@@ -215,7 +215,8 @@ static int choose_modules(const struct load_opts *o, struct load_run *l, struct 
 	}
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(standard); i++)
 		if (has_module(l, standard[i].name))
-			r = add_module(o, standard[i].name, standard[i].optional, l, e);
+			r = add_module(o, standard[i].name, standard[i].optional || (o->installed && i > 0),
+				       l, e);
 	if (r == 0 && !l->n)
 		return err_set(e, ERR_MODULE_MISSING, "no module of the driver is there");
 	return r;
@@ -286,6 +287,10 @@ static int load_cmd(struct app *app, void *opts, int argc, char **argv, struct e
 		return err_set(
 		    e, ERR_USAGE,
 		    "VERSION, --set, --dir and --installed each say where the modules come from: give one");
+	if (o->installed && o->params)
+		return err_set(
+		    e, ERR_USAGE,
+		    "--param goes with modules from the store or --dir; for installed ones write modprobe.d");
 	r = open_modules(app, o, argc > 0 ? argv[0] : NULL, &l, e);
 	if (r == 0)
 		r = choose_modules(o, &l, e);

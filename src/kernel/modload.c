@@ -191,6 +191,33 @@ static int load_kernel_module(struct load *l, const char *name, struct err *e)
 	return explain(l, r, name, e);
 }
 
+static int missing(const char *name, struct err *e)
+{
+	err_set(e, ERR_MODULE_MISSING, "there is no module %s", name);
+	(void)err_object(e, "%s", name);
+	return -ERR_MODULE_MISSING;
+}
+
+/* A wanted module from the kernel's own module tree, where the driver was installed. */
+static int load_installed(struct load *l, const char *name, struct err *e)
+{
+	_cleanup_free_ char *kernel_name = kmod_name_underscores(name);
+	int r;
+
+	if (!kernel_name)
+		return err_oom(e);
+	if (is_loaded(l->h, name) == 1)
+		return note(l->report.present, name, e);
+	r = l->ops->insert_kernel(l->ops->arg, name);
+	if (r == -ENOENT)
+		return missing(name, e);
+	if (r < 0)
+		return explain(l, r, name, e);
+	if (strv_push(&l->inserted, kernel_name) < 0)
+		return err_oom(e);
+	return note(l->report.loaded, name, e);
+}
+
 static int load_one(struct load *l, const char *name, unsigned depth, struct err *e);
 
 static int load_dependencies(struct load *l, const struct modinfo *m, unsigned depth, struct err *e)
@@ -227,13 +254,10 @@ static int load_one(struct load *l, const char *name, unsigned depth, struct err
 	if (seen(l->report.loaded, name) || seen(l->report.present, name))
 		return 0;
 	fd = open_module(l, name, e);
-	if (fd == -ENOENT) {
-		if (!wanted(l->q, name) || l->q->dir_fd < 0)
-			return load_kernel_module(l, name, e);
-		err_set(e, ERR_MODULE_MISSING, "there is no %s.ko", name);
-		(void)err_object(e, "%s", name);
-		return -ERR_MODULE_MISSING;
-	}
+	if (fd == -ENOENT && !wanted(l->q, name))
+		return load_kernel_module(l, name, e);
+	if (fd == -ENOENT)
+		return l->q->dir_fd < 0 ? load_installed(l, name, e) : missing(name, e);
 	r = fd < 0 ? fd : read_facts(fd, name, &m, e);
 	if (r < 0)
 		return r;

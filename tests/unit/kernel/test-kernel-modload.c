@@ -22,6 +22,7 @@ struct fake {
 	bool lie; /* say success, keep the module */
 	char params[256]; /* of the last insert */
 	char kernel_asked[256];
+	bool no_kernel_module;
 };
 
 static const char *const order[] = { "nvidia", "nvidia_uvm", "nvidia_modeset", "nvidia_drm" };
@@ -90,6 +91,8 @@ static int fake_kernel_module(void *arg, const char *name)
 {
 	struct fake *f = arg;
 
+	if (f->no_kernel_module)
+		return -ENOENT;
 	strcat(f->kernel_asked, name);
 	strcat(f->kernel_asked, " ");
 	return 0;
@@ -428,6 +431,25 @@ static void reads_the_list_again(void **state _unused_)
 	fake_end(&f);
 }
 
+/* Modules installed below /lib/modules: the kernel's own tools find them, and one that is not there is told. */
+static void installed_modules(void **state _unused_)
+{
+	_cleanup_(modload_report_done) struct modload_report r = MODLOAD_REPORT_INIT;
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	struct modload_request q = { .dir_fd = -EBADF, .modules = all, .n_modules = 1 };
+	struct modload_ops ops;
+	struct fake f;
+
+	fake_start(&f);
+	ops = ops_of(&f);
+	assert_ok(modload_load(f.h, &ops, &q, &r, &e), &e);
+	assert_int_equal(json_array_size(r.loaded), 1);
+	f.no_kernel_module = true;
+	assert_true(modload_load(f.h, &ops, &q, &r, &e) < 0);
+	assert_slug(&e, "module-file-missing");
+	fake_end(&f);
+}
+
 static void firmware_path_has_no_newline(void **state _unused_)
 {
 	static const char path[] = "sys/module/firmware_class/parameters/path";
@@ -454,4 +476,5 @@ TEST_MAIN(cmocka_unit_test(loads_in_order), cmocka_unit_test(gives_parameters),
 	  cmocka_unit_test(optional_failure_is_told), cmocka_unit_test(refuses_beforehand),
 	  cmocka_unit_test(explains_every_answer), cmocka_unit_test(unloads_holders_first),
 	  cmocka_unit_test(in_use_names_who), cmocka_unit_test(reads_the_list_again),
+	  cmocka_unit_test(installed_modules),
 	  cmocka_unit_test(firmware_path_has_no_newline))
