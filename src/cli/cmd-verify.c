@@ -5,17 +5,35 @@
 
 #include <string.h>
 
-static void verify_text(const json_t *objects)
+static void print_lines(const json_t *lines, const char *prefix)
 {
-	const json_t *o, *problem;
-	size_t i, k;
+	const json_t *line;
+	size_t i;
+
+	json_array_foreach(lines, i, line) out_text("           %s%s\n", prefix, json_string_value(line));
+}
+
+/* What is fine and says nothing is only counted, unless --verbose. */
+static void verify_text(const json_t *objects, bool all)
+{
+	const json_t *o;
+	size_t i, silent = 0;
 
 	json_array_foreach(objects, i, o)
 	{
+		const json_t *problems = json_object_get(o, "problems"), *notes = json_object_get(o, "notes");
+
+		if (!all && json_array_size(problems) + json_array_size(notes) == 0) {
+			silent++;
+			continue;
+		}
 		out_text("%-8s %s\n", ui_str(o, "result", "?"), ui_str(o, "object", "?"));
-		json_array_foreach(json_object_get(o, "problems"), k, problem)
-		    out_text("           %s\n", json_string_value(problem));
+		print_lines(problems, "");
+		print_lines(notes, "note: ");
 	}
+	if (silent)
+		out_text("%-8s %zu %sobjects\n", "ok", silent,
+			 silent == json_array_size(objects) ? "" : "other ");
 }
 
 static int verify_cmd(struct app *app, void *opts _unused_, int argc _unused_, char **argv _unused_,
@@ -30,7 +48,7 @@ static int verify_cmd(struct app *app, void *opts _unused_, int argc _unused_, c
 	if (app->json) {
 		r = out_json("verify", json_pack("{s:i,s:o}", "findings", (int)findings, "objects", objects));
 	} else {
-		verify_text(objects);
+		verify_text(objects, app->verbose > 0);
 		out_text("%zu objects read, %u with findings\n", json_array_size(objects), findings);
 		json_decref(objects);
 	}

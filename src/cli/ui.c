@@ -37,7 +37,7 @@ static void ui_drivers(const json_t *drivers)
 		out_text("%-12s %s %s, %s, %s from %s (%s)\n", i ? "" : "drivers", ui_str(d, "version", "?"),
 			 ui_str(d, "arch", "?"), ui_str(d, "kind", "?"),
 			 ui_size((unsigned long long)json_integer_value(json_object_get(d, "size_bytes"))),
-			 ui_str(d, "origin", "?"), ui_str(d, "trust", "?"));
+			 ui_str(d, "source", "?"), ui_str(d, "trust", "?"));
 		out_text("%-12s   %s\n", "", ui_str(d, "path", ""));
 	}
 }

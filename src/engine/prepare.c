@@ -157,13 +157,13 @@ static int tree_set_refs(struct prepare *p, const char *request, const struct so
 			 struct err *e)
 {
 	_cleanup_free_ char *by_version = str_printf("driver/%s-%s", res->version, res->arch);
-	_cleanup_free_ char *by_origin = str_printf("source/%s", res->origin_id);
+	_cleanup_free_ char *by_origin = res->origin_id ? str_printf("source/%s", res->origin_id) : NULL;
 	int r;
 
-	if (!by_version || !by_origin)
+	if (!by_version || (res->origin_id && !by_origin))
 		return err_oom(e);
 	r = store_ref_set(p->en->store, by_version, STORE_TREE, p->tree_id, e);
-	if (r == 0 && res->origin_id)
+	if (r == 0 && by_origin)
 		r = store_ref_set(p->en->store, by_origin, STORE_TREE, p->tree_id, e);
 	/* Last: once it is there the next run looks no further. */
 	if (r == 0 && request)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "digest.h"
 #include "fd.h"
+#include "jutil.h"
 #include "log.h"
 #include "modset.h"
 #include "report.h"
@@ -19,13 +20,17 @@ struct verify {
 	struct err *e;
 };
 
-static int verify_row(struct verify *v, const char *object, const char *bad_word,
-		      json_t *problems /* stolen */)
+/* Both arrays are stolen; notes (may be NULL) are worth knowing and no finding. */
+static int verify_row(struct verify *v, const char *object, const char *bad_word, json_t *problems,
+		      json_t *notes)
 {
 	bool is_ok = json_array_size(problems) == 0;
 	json_t *row = json_pack("{s:s,s:s,s:o}", "object", object, "result", is_ok ? "ok" : bad_word,
 				"problems", problems);
 
+	if (row && json_array_size(notes))
+		(void)json_object_set(row, "notes", notes);
+	json_decref(notes);
 	v->findings += !is_ok;
 	return !row || json_array_append_new(v->objects, row) < 0 ? err_oom(v->e) : 0;
 }
@@ -73,7 +78,7 @@ static int verify_object(const char *id, void *arg)
 	/* An error without a listed problem (an unreadable record) is a finding as well. */
 	if (r < 0 && json_array_size(problems) == 0)
 		(void)json_array_append_new(problems, json_string(e.reason ? e.reason : err_sentence(r)));
-	return verify_row(v, object, "damaged", problems);
+	return verify_row(v, object, "damaged", problems, NULL);
 }
 
 /* A library of the distribution that is not in the root is no damage: what needs it will not load, the rest will. */
@@ -98,29 +103,68 @@ static int problem_text(json_t *problems, const json_t *finding)
 	return text && json_array_append_new(problems, json_string(text)) == 0 ? 0 : -ENOMEM;
 }
 
+/* Libraries the root itself would have to bring (X11, wayland, a C library in a bare directory) are no damage to the
+ * driver: one note each, with how many files want it. */
+static int notes_text(const json_t *wanted, json_t *notes)
+{
+	const char *name;
+	json_t *count;
+
+	json_object_foreach((json_t *)wanted, name, count)
+	{
+		_cleanup_free_ char *text =
+		    str_printf("%s is not in this root; %d of the driver's files use it", name,
+			       (int)json_integer_value(count));
+
+		if (!text || json_array_append_new(notes, json_string(text)) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int sort_findings(const json_t *found, json_t *problems, json_t *notes)
+{
+	json_t *wanted = json_object(), *finding;
+	size_t i;
+	int r = wanted ? 0 : -ENOMEM;
+
+	json_array_foreach((json_t *)found, i, finding)
+	{
+		const char *needs = json_string_value(json_object_get(finding, "needs"));
+
+		if (r < 0)
+			break;
+		if (!needs || json_is_true(json_object_get(finding, "own"))) {
+			r = problem_text(problems, finding);
+			continue;
+		}
+		r = json_object_set_new(wanted, needs,
+					json_integer(json_integer_value(json_object_get(wanted, needs)) + 1));
+	}
+	if (r >= 0)
+		r = notes_text(wanted, notes);
+	json_decref(wanted);
+	return r;
+}
+
 /* What is installed in the root, and whether its loader finds all that needs. */
 static int verify_installation(struct verify *v)
 {
 	_cleanup_free_ char *object = str_printf("installation in %s", v->en->host->root);
-	json_t *found = json_array(), *problems = json_array(), *finding;
-	size_t i;
-	int r = object && found && problems ? 0 : err_oom(v->e);
+	_cleanup_json_ json_t *found = json_array(), *problems = json_array(), *notes = json_array();
+	int r = object && found && problems && notes ? 0 : err_oom(v->e);
 
 	if (r >= 0)
 		r = userspace_verify(v->en->host, found, NULL, v->e);
 	if (r >= 0)
 		r = userspace_check_resolves(v->en->host, found, v->e);
-	if (r >= 0) {
-		r = 0;
-		json_array_foreach(found, i, finding) if (r >= 0) r = problem_text(problems, finding);
-		r = r < 0 ? err_oom(v->e) : verify_row(v, object, "differs", json_incref(problems));
-	} else if (r == -ERR_INSTALL_NOT_FOUND) {
+	if (r == -ERR_INSTALL_NOT_FOUND) {
 		err_done(v->e);
-		r = 0;
+		return 0;
 	}
-	json_decref(problems);
-	json_decref(found);
-	return r;
+	if (r >= 0 && sort_findings(found, problems, notes) < 0)
+		r = err_oom(v->e);
+	return r < 0 ? r : verify_row(v, object, "differs", json_incref(problems), json_incref(notes));
 }
 
 int report_verify(struct engine *en, json_t **ret_objects, unsigned *ret_findings, struct err *e)
