@@ -2,7 +2,6 @@
 #include "digest.h"
 #include "fd.h"
 #include "jutil.h"
-#include "log.h"
 #include "modset.h"
 #include "report.h"
 #include "strbuf.h"
@@ -81,12 +80,6 @@ static int verify_object(const char *id, void *arg)
 	return verify_row(v, object, "damaged", problems, NULL);
 }
 
-/* A library of the distribution that is not in the root is no damage: what needs it will not load, the rest will. */
-static bool is_foreign_need(const json_t *finding)
-{
-	return json_is_false(json_object_get(finding, "own"));
-}
-
 static int problem_text(json_t *problems, const json_t *finding)
 {
 	const char *path = json_string_value(json_object_get(finding, "path"));
@@ -96,10 +89,6 @@ static int problem_text(json_t *problems, const json_t *finding)
 	    needs ? str_printf("/%s: needs %s, which the loader does not find", path, needs)
 		  : str_printf("/%s: %s", path, problem);
 
-	if (text && is_foreign_need(finding)) {
-		log_warn("%s", text);
-		return 0;
-	}
 	return text && json_array_append_new(problems, json_string(text)) == 0 ? 0 : -ENOMEM;
 }
 
