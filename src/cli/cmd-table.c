@@ -6,7 +6,6 @@
 /* One line each, so that two changes rarely meet. */
 /* clang-format off */
 #define CMDS(X) \
-	X(fetch) \
 	X(prepare) \
 	X(install) \
 	X(load) \
@@ -14,11 +13,12 @@
 	X(verify) \
 	X(status) \
 	X(doctor) \
+	X(list) \
+	X(fetch) \
 	X(undo) \
 	X(history) \
 	X(recover) \
 	X(gc) \
-	X(list) \
 	X(gpu_list) \
 	X(gpu_info) \
 	X(gpu_export) \
