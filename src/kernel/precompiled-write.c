@@ -122,9 +122,9 @@ static int write_header(int fd, const struct precompiled_header *h, const struct
 {
 	(void)strbuf_append(b, PRECOMPILED_MAGIC, PRECOMPILED_MAGIC_SIZE);
 	put_u32(b, PRECOMPILED_VERSION);
-	put_string(b, h->version ? h->version : base->version);
+	put_string(b, h->version || !base ? or_empty(h->version) : base->version);
 	put_string(b, h->description || !base ? or_empty(h->description) : base->description);
-	put_string(b, h->proc_version ? h->proc_version : base->proc_version);
+	put_string(b, h->proc_version || !base ? or_empty(h->proc_version) : base->proc_version);
 	put_u32(b, n_files);
 	return flush(b, fd);
 }
