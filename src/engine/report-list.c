@@ -64,8 +64,9 @@ static int list_kind(struct engine *en, enum store_kind kind, const char *const 
 	if (r == 0 && en->store)
 		r = store_ref_list(en->store, "", named_add, &n);
 	if (r == 0)
-		json_object_foreach(n.by_id, id,
-				    names) if ((r = named_row(&n, id, names, fields, rows)) < 0) break;
+		json_object_foreach (n.by_id, id, names)
+			if ((r = named_row(&n, id, names, fields, rows)) < 0)
+				break;
 	json_decref(n.by_id);
 	if (r < 0)
 		json_decref(rows);
@@ -76,7 +77,7 @@ static int list_kind(struct engine *en, enum store_kind kind, const char *const 
 
 int report_list(struct engine *en, json_t **ret, struct err *e)
 {
-	static const char *const tree_fields[] = { "version", "arch",	    "kind", "origin",
+	static const char *const tree_fields[] = { "version", "arch",	    "kind", "source",
 						   "trust",   "size_bytes", NULL };
 	static const char *const kernel_fields[] = { "release", "arch", "vermagic", NULL };
 	static const char *const none[] = { NULL };

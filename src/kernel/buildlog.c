@@ -17,9 +17,11 @@ static const struct {
 	{ ": error: ", ERR_MODULE_COMPILE },
 	{ ": fatal error: ", ERR_MODULE_COMPILE },
 	{ "internal compiler error", ERR_MODULE_COMPILE },
+	/* objtool, fixdep and modpost come ready with the headers and want the machine's libraries; pahole is a program. */
+	{ "error while loading shared libraries", ERR_MODULE_BUILD_TOOL },
+	{ ": not found", ERR_MODULE_BUILD_TOOL },
 	{ "ERROR: modpost:", ERR_MODULE_BUILD },
 	{ "*** ", ERR_MODULE_BUILD },
-	{ ": not found", ERR_MODULE_BUILD },
 	{ "No space left on device", ERR_MODULE_BUILD },
 	{ "Killed", ERR_MODULE_BUILD },
 };

@@ -436,6 +436,12 @@ static void summaries(void **state _unused_)
 		  "make: *** No rule to make target 'modules'.  Stop." },
 		{ "ERROR: modpost: \"foo\" undefined!\n", ERR_MODULE_BUILD,
 		  "ERROR: modpost: \"foo\" undefined!" },
+		{ "tools/objtool: error while loading shared libraries: libelf.so.1: cannot open\n"
+		  "make[3]: *** [Makefile.build:255: a.o] Error 127\n",
+		  ERR_MODULE_BUILD_TOOL,
+		  "tools/objtool: error while loading shared libraries: libelf.so.1: cannot open" },
+		{ "sh: 1: pahole: not found\nmake: *** [x] Error 127\n", ERR_MODULE_BUILD_TOOL,
+		  "sh: 1: pahole: not found" },
 		{ "gcc -Werror=implicit-int -c x.c\n", 0, "make reported no error text" },
 		{ "", 0, "make reported no error text" },
 	};
