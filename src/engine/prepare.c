@@ -182,6 +182,22 @@ static int tree_take_result(struct prepare *p, const struct source_result *res, 
 	return r;
 }
 
+/* A stage with an empty directory root/ in it, as trees and kernel trees are kept. */
+static int stage_with_root(struct store *s, struct store_stage *st, int *ret_root_fd, struct err *e)
+{
+	int r = store_stage_begin(s, st, e);
+
+	if (r < 0)
+		return r;
+	if (mkdirat(st->dir_fd, "root", 0755) < 0)
+		return err_errno(e, -errno, "cannot stage below %s", s->path);
+	r = dir_open_at(st->dir_fd, "root");
+	if (r < 0)
+		return err_errno(e, r, "cannot stage below %s", s->path);
+	*ret_root_fd = r;
+	return 0;
+}
+
 static int tree_stage(struct prepare *p, const struct source *src, const struct source_options *o,
 		      struct source_result *res, struct err *e)
 {
@@ -190,11 +206,9 @@ static int tree_stage(struct prepare *p, const struct source *src, const struct 
 	json_t *meta;
 	int r;
 
-	r = store_stage_begin(p->en->store, &st, e);
+	r = stage_with_root(p->en->store, &st, &root_fd, e);
 	if (r < 0)
 		return r;
-	if (mkdirat(st.dir_fd, "root", 0755) < 0 || (root_fd = dir_open_at(st.dir_fd, "root")) < 0)
-		return err_errno(e, -errno, "cannot stage below %s", p->en->store->path);
 	r = source_stage(src, o, root_fd, res, e);
 	if (r < 0)
 		return r;
@@ -280,11 +294,9 @@ static int ktree_from_apt(struct prepare *p, const char *which, const char *ref,
 	char identity[65];
 	int r;
 
-	r = store_stage_begin(p->en->store, &st, e);
+	r = stage_with_root(p->en->store, &st, &root_fd, e);
 	if (r < 0)
 		return r;
-	if (mkdirat(st.dir_fd, "root", 0755) < 0 || (root_fd = dir_open_at(st.dir_fd, "root")) < 0)
-		return err_errno(e, -errno, "cannot stage below %s", p->en->store->path);
 	o.store = p->en->store;
 	o.offline = p->en->offline;
 	o.arch = p->arch;
