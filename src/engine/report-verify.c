@@ -3,6 +3,7 @@
 #include "fd.h"
 #include "jutil.h"
 #include "modset.h"
+#include "parallel.h"
 #include "report.h"
 #include "strbuf.h"
 #include "tree.h"
@@ -13,7 +14,6 @@
 
 struct verify {
 	struct engine *en;
-	enum store_kind kind;
 	json_t *objects; /* owned */
 	unsigned findings;
 	struct err *e;
@@ -58,26 +58,83 @@ static int package_verify(struct store *s, const char *id, json_t *problems)
 	return 0;
 }
 
-static int verify_object(const char *id, void *arg)
+/* One object of the store. Its row is made afterwards, in order. */
+struct checked {
+	enum store_kind kind;
+	char *id; /* owned */
+	json_t *problems; /* owned until the row takes it */
+};
+
+struct checks {
+	struct engine *en;
+	enum store_kind kind; /* being listed */
+	struct checked *v; /* owned */
+	size_t n;
+};
+
+static void checks_done(struct checks *c)
 {
-	struct verify *v = arg;
+	for (size_t i = 0; i < c->n; i++) {
+		free(c->v[i].id);
+		json_decref(c->v[i].problems);
+	}
+	free(c->v);
+}
+
+static int checks_add(const char *id, void *arg)
+{
+	struct checks *c = arg;
+	struct checked *v = reallocarray(c->v, c->n + 1, sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	c->v = v;
+	v[c->n] = (struct checked){ c->kind, strdup(id), json_array() };
+	c->n++;
+	return v[c->n - 1].id && v[c->n - 1].problems ? 0 : -ENOMEM;
+}
+
+static int check_object(size_t i, void *arg)
+{
+	const struct checks *c = arg;
+	const struct checked *o = &c->v[i];
 	_cleanup_(err_done) struct err e = ERR_INIT;
-	_cleanup_free_ char *object = str_printf("%s/%s", store_kind_dir(v->kind), id);
-	json_t *problems = json_array();
+	int r;
+
+	if (o->kind == STORE_TREE)
+		r = store_tree_verify(c->en->store, o->id, STORE_VERIFY_FULL, o->problems, &e);
+	else if (o->kind == STORE_MODULE)
+		r = modset_verify(c->en->store, o->id, o->problems, &e);
+	else
+		r = package_verify(c->en->store, o->id, o->problems);
+	/* An error without a listed problem (an unreadable record) is a finding as well. */
+	if (r < 0 && json_array_size(o->problems) == 0)
+		(void)json_array_append_new(o->problems, json_string(e.reason ? e.reason : err_sentence(r)));
+	return r == -ENOMEM ? r : 0;
+}
+
+static int verify_store(struct verify *v)
+{
+	/* Trees first: they take longest and share their work among the processors themselves. */
+	static const enum store_kind kinds[] = { STORE_TREE, STORE_MODULE, STORE_PACKAGE };
+	_cleanup_(checks_done) struct checks c = { .en = v->en };
 	int r = 0;
 
-	if (!object || !problems)
-		return err_oom(v->e);
-	if (v->kind == STORE_TREE)
-		r = store_tree_verify(v->en->store, id, STORE_VERIFY_FULL, problems, &e);
-	else if (v->kind == STORE_MODULE)
-		r = modset_verify(v->en->store, id, problems, &e);
-	else
-		r = package_verify(v->en->store, id, problems);
-	/* An error without a listed problem (an unreadable record) is a finding as well. */
-	if (r < 0 && json_array_size(problems) == 0)
-		(void)json_array_append_new(problems, json_string(e.reason ? e.reason : err_sentence(r)));
-	return verify_row(v, object, "damaged", problems, NULL);
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(kinds); i++) {
+		c.kind = kinds[i];
+		r = store_list(v->en->store, kinds[i], checks_add, &c);
+	}
+	if (r == 0)
+		r = parallel_for(c.n, check_object, &c);
+	if (r < 0)
+		return err_errno(v->e, r, "cannot verify store %s", v->en->store->path);
+	for (size_t i = 0; r == 0 && i < c.n; i++) {
+		_cleanup_free_ char *object = str_printf("%s/%s", store_kind_dir(c.v[i].kind), c.v[i].id);
+
+		r = object ? verify_row(v, object, "damaged", TAKE_PTR(c.v[i].problems), NULL)
+			   : err_oom(v->e);
+	}
+	return r;
 }
 
 static int problem_text(json_t *problems, const json_t *finding)
@@ -99,8 +156,7 @@ static int notes_text(const json_t *wanted, json_t *notes)
 	const char *name;
 	json_t *count;
 
-	json_object_foreach((json_t *)wanted, name, count)
-	{
+	json_object_foreach ((json_t *)wanted, name, count) {
 		_cleanup_free_ char *text =
 		    str_printf("%s is not in this root; %d of the driver's files use it", name,
 			       (int)json_integer_value(count));
@@ -117,8 +173,7 @@ static int sort_findings(const json_t *found, json_t *problems, json_t *notes)
 	size_t i;
 	int r = wanted ? 0 : -ENOMEM;
 
-	json_array_foreach((json_t *)found, i, finding)
-	{
+	json_array_foreach ((json_t *)found, i, finding) {
 		const char *needs = json_string_value(json_object_get(finding, "needs"));
 
 		if (r < 0)
@@ -158,14 +213,11 @@ static int verify_installation(struct verify *v)
 
 int report_verify(struct engine *en, json_t **ret_objects, unsigned *ret_findings, struct err *e)
 {
-	static const enum store_kind kinds[] = { STORE_PACKAGE, STORE_TREE, STORE_MODULE };
 	struct verify v = { .en = en, .objects = json_array(), .e = e };
 	int r = v.objects ? 0 : err_oom(e);
 
-	for (size_t i = 0; r == 0 && en->store && i < ARRAY_LEN(kinds); i++) {
-		v.kind = kinds[i];
-		r = store_list(en->store, kinds[i], verify_object, &v);
-	}
+	if (r == 0 && en->store)
+		r = verify_store(&v);
 	if (r == 0)
 		r = verify_installation(&v);
 	if (r < 0) {

@@ -15,6 +15,8 @@
 #include "publish.h"
 
 #include <fcntl.h>
+#include "parallel.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -26,26 +28,35 @@
 
 /* -- check and show -- */
 
+struct comparing {
+	int root_fd;
+	const struct entries *l;
+};
+
+#define LOOK_DIFFERS 1
+
+static int look_at(size_t i, void *arg)
+{
+	const struct comparing *k = arg;
+	_cleanup_(place_done) struct place p = PLACE_INIT;
+	int r = place_open(k->root_fd, k->l->v[i].path, &p);
+
+	if (r >= 0)
+		r = place_is_wanted(k->root_fd, &p, &k->l->v[i]);
+	return r < 0 ? r : r == 0 ? LOOK_DIFFERS : 0;
+}
+
 static int files_check(const struct plan_ctx *c, const json_t *args, struct err *e)
 {
 	_cleanup_(entries_done) struct entries l = { 0 };
+	struct comparing k = { c->host->root_fd, &l };
 	int r;
 
 	r = entries_load(args, NULL, &l, e);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < l.n; i++) {
-		_cleanup_(place_done) struct place p = PLACE_INIT;
-
-		r = place_open(c->host->root_fd, l.v[i].path, &p);
-		if (r >= 0)
-			r = place_is_wanted(c->host->root_fd, &p, &l.v[i]);
-		if (r < 0)
-			return err_errno(e, r, "cannot look at %s", l.v[i].path);
-		if (r == 0)
-			return 0;
-	}
-	return 1;
+	r = parallel_for(l.n, look_at, &k);
+	return r < 0 ? err_errno(e, r, "cannot compare the files below %s", c->host->root) : r == 0;
 }
 
 static int files_show(const struct plan_ctx *c _unused_, const json_t *args, struct strbuf *out)
@@ -225,8 +236,7 @@ static int dirs_create(const struct plan_ctx *c, const json_t *undo, struct err 
 	const json_t *item;
 	size_t i;
 
-	json_array_foreach(json_object_get(undo, "created"), i, item)
-	{
+	json_array_foreach (json_object_get(undo, "created"), i, item) {
 		const char *path = json_text(item, "path"), *name;
 		_cleanup_close_ int parent =
 		    path_open_parent(c->host->root_fd, path, false, PATH_IN_ROOT, &name);

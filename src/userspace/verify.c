@@ -3,6 +3,7 @@
 
 #include "elffile.h"
 #include "libdir.h"
+#include "parallel.h"
 #include "path.h"
 #include "record.h"
 #include "strbuf.h"
@@ -38,8 +39,9 @@ static bool is_our_dir(const json_t *record, const char *path)
 	json_t *item;
 	size_t i;
 
-	json_array_foreach(json_object_get(record, "dirs"), i,
-			   item) if (strcmp(json_string_value(item), path) == 0) return true;
+	json_array_foreach (json_object_get(record, "dirs"), i, item)
+		if (strcmp(json_string_value(item), path) == 0)
+			return true;
 	return false;
 }
 
@@ -74,23 +76,40 @@ static bool is_driver_dir(const char *dir)
 	return strstr(dir, "nvidia") != NULL;
 }
 
+struct comparison {
+	int root_fd;
+	const json_t *files;
+	int *states; /* one for each file */
+};
+
+static int compare_one(size_t i, void *arg)
+{
+	struct comparison *c = arg;
+
+	c->states[i] = record_compare(c->root_fd, json_array_get(c->files, i));
+	return c->states[i] < 0 ? c->states[i] : 0;
+}
+
+static int compare_files(const struct host *h, const json_t *files, json_t *list)
+{
+	_cleanup_free_ int *states = calloc(json_array_size(files) + 1, sizeof(*states));
+	struct comparison c = { h->root_fd, files, states };
+	int r = states ? parallel_for(json_array_size(files), compare_one, &c) : -ENOMEM;
+
+	for (size_t i = 0; r >= 0 && i < json_array_size(files); i++)
+		if (states[i] != RECORD_SAME)
+			r = add_difference(list, text_of(json_array_get(files, i), "path"),
+					   record_state_name(states[i]));
+	return r;
+}
+
 static int compare_all(const struct host *h, const json_t *record, json_t *list)
 {
+	int r = compare_files(h, json_object_get(record, "files"), list);
 	json_t *item;
 	size_t i;
-	int r = 0;
 
-	json_array_foreach(json_object_get(record, "files"), i, item)
-	{
-		int state = r < 0 ? r : record_compare(h->root_fd, item);
-
-		if (state < 0)
-			r = state;
-		else if (state != RECORD_SAME)
-			r = add_difference(list, text_of(item, "path"), record_state_name(state));
-	}
-	json_array_foreach(json_object_get(record, "dirs"), i, item)
-	{
+	json_array_foreach (json_object_get(record, "dirs"), i, item) {
 		if (r >= 0 && is_driver_dir(json_string_value(item)))
 			r = list_extras(h, record, json_string_value(item), list);
 	}
@@ -217,8 +236,7 @@ int userspace_check_resolves(const struct host *h, json_t *missing, struct err *
 			? libdir_loader_dirs(h->root_fd, text_of(record, "arch"), c ? 64 : 32, &v.dirs[c])
 			: -ENOMEM;
 	}
-	json_array_foreach(json_object_get(record, "files"), i, file)
-	{
+	json_array_foreach (json_object_get(record, "files"), i, file) {
 		if (r >= 0 && strcmp(text_of(file, "type"), "file") == 0)
 			r = resolve_file(&v, text_of(file, "path"));
 	}
