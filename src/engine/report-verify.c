@@ -150,20 +150,21 @@ static int problem_text(json_t *problems, const json_t *finding)
 }
 
 /* Libraries the root itself would have to bring (X11, wayland, a C library in a bare directory) are no damage to the
- * driver: one note each, with how many files want it. */
-static int notes_text(const json_t *wanted, json_t *notes)
+ * driver: one note for all, with how many files want each. */
+static int notes_text(json_t *wanted, json_t *notes)
 {
+	_cleanup_(strbuf_done) struct strbuf text = STRBUF_INIT(STRBUF_TEXT_MAX);
 	const char *name;
 	json_t *count;
 
-	json_object_foreach ((json_t *)wanted, name, count) {
-		_cleanup_free_ char *text =
-		    str_printf("%s is not in this root; %d of the driver's files use it", name,
-			       (int)json_integer_value(count));
-
-		if (!text || json_array_append_new(notes, json_string(text)) < 0)
-			return -ENOMEM;
-	}
+	json_object_foreach (wanted, name, count)
+		(void)strbuf_printf(
+		    &text, "%s%s (%d)",
+		    text.len ? ", " : "libraries this root does not have, and how many files use them: ",
+		    name, (int)json_integer_value(count));
+	if (strbuf_error(&text) < 0 ||
+	    (text.len && json_array_append_new(notes, json_string(strbuf_str(&text))) < 0))
+		return -ENOMEM;
 	return 0;
 }
 
