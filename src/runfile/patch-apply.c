@@ -314,6 +314,8 @@ struct place {
 static int scan(const struct lines *l, const struct pattern *p, uint64_t first, uint64_t guess, unsigned fuzz,
 		struct place *ret)
 {
+	/* A place behind the end is nearest to the end, however far off the hunk says it is. */
+	guess = guess < l->n ? guess : l->n;
 	ret->fuzz = fuzz;
 	ret->at = guess;
 	if (guess >= first && matches(l, p, guess, fuzz))
