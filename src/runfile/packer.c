@@ -391,6 +391,7 @@ static int make_stub(struct packing *p, struct strbuf *out)
 		.unpacked_kb = (p->archive_bytes + 1023) / 1024,
 		.decompressor_lines = count_lf(p->decompressor, p->decompressor_size),
 		.date_s = package_date(p),
+		.crc = STUB_CRC_UNKNOWN,
 		.md5 = "00000000000000000000000000000000",
 	};
 
@@ -455,7 +456,7 @@ static int write_sums(struct packing *p, struct pack_result *res)
 		return err_errno(p->e, -EIO, "computing MD5");
 	hex_encode(md5, sizeof(md5), res->md5);
 	res->crc = cksum_final(&p->crc);
-	(void)stub_sums(0, res->md5, &empty);
+	(void)stub_sums(STUB_CRC_UNKNOWN, res->md5, &empty);
 	(void)stub_sums(res->crc, res->md5, &full);
 	r = strbuf_error(&full) < 0 ? strbuf_error(&full) : strbuf_error(&empty);
 	if (r == 0 && full.len < empty.len)

@@ -35,6 +35,8 @@ int pack_tree(int tree_fd, int out_dirfd, const char *out_name, bool replace, co
 
 /* ---- stub.c ---- */
 
+#define STUB_CRC_UNKNOWN UINT64_MAX /* room for ten digits is left */
+
 struct stub_facts {
 	const char *label, *version, *pkg_version, *script, *targetdir, *scriptargs, *target_arch;
 	const char *history; /* text of pkg-history.txt or NULL */
@@ -45,8 +47,7 @@ struct stub_facts {
 	const char *md5; /* 32 hexadecimal digits */
 };
 
-/* The stub's text up to and including the END_OF_STUB line; crc is printed with 10 digits of zeros when 0.
- * ERR_PACK_INPUT when a value does not fit its line. */
+/* The stub's text up to and including the END_OF_STUB line. ERR_PACK_INPUT when a value does not fit its line. */
 int stub_make(const struct stub_facts *f, struct strbuf *out, struct err *e);
 /* Lines 1 to 3 alone. */
 int stub_sums(uint64_t crc, const char *md5, struct strbuf *out);

@@ -187,7 +187,7 @@ static int check_facts(const struct stub_facts *f, struct err *e)
 
 int stub_sums(uint64_t crc, const char *md5, struct strbuf *out)
 {
-	if (crc)
+	if (crc != STUB_CRC_UNKNOWN)
 		return strbuf_printf(out, "#! /bin/sh\nCRCsum=%llu\nMD5=%s\n", (unsigned long long)crc, md5);
 	return strbuf_printf(out, "#! /bin/sh\nCRCsum=0000000000\nMD5=%s\n", md5);
 }
