@@ -18,7 +18,7 @@ struct runfile_opts {
 	    *strip;
 	char **only, **patches;
 	uint64_t size, jobs, level, fuzz;
-	bool manifest, strict, longer, verify, deep, strip_kernel, force;
+	bool manifest, strict, longer, verify, sums_only, strip_kernel, force, sync;
 };
 
 #define O(field) offsetof(struct runfile_opts, field)
@@ -121,11 +121,12 @@ static json_t *manifest_json(const struct manifest *m)
 
 static void print_info(const struct runfile *rf, const struct manifest *m, enum package_kind kind)
 {
+	const char *says = m ? "" : ", by its name";
 	const struct runfile_header *h = rf->header;
 	const struct runfile_layout *l = &rf->layout;
 
-	out_text("%-20s %s\n%-20s %s\n%-20s %s\n", "package", h->label, "version", h->version, "kind",
-		 package_kind_name(kind));
+	out_text("%-20s %s\n%-20s %s\n%-20s %s%s\n", "package", h->label, "version", h->version, "kind",
+		 package_kind_name(kind), says);
 	out_text("%-20s %s\n%-20s %s\n", "architecture", optional(h->target_arch), "target directory",
 		 h->targetdir);
 	out_text("%-20s %llu bytes\n%-20s %s, at byte %llu\n", "size", (unsigned long long)l->file_size,
@@ -159,10 +160,9 @@ static int info_run(struct app *app, void *opts, int argc _unused_, char **argv,
 		return r;
 	kind = runfile_header_kind(rf->header);
 	if (o->manifest || o->strict) {
-		r = runfile_manifest(rf, o->strict ? MANIFEST_STRICT : 0, &m, e);
+		r = runfile_manifest(rf, o->strict ? MANIFEST_STRICT : 0, &m, &kind, e);
 		if (r < 0)
 			return r;
-		kind = manifest_package_kind(m, kind == PACKAGE_VGPU_KVM);
 	}
 	if (!app->json) {
 		print_info(rf, m, kind);
@@ -170,6 +170,7 @@ static int info_run(struct app *app, void *opts, int argc _unused_, char **argv,
 	}
 	j = header_json(rf);
 	(void)json_object_set_new(j, "kind", json_string(package_kind_name(kind)));
+	(void)json_object_set_new(j, "kind_from", json_string(m ? "manifest" : "name"));
 	if (m)
 		(void)json_object_set_new(j, "manifest", manifest_json(m));
 	return out_json("runfile-info", j);
@@ -191,7 +192,8 @@ const struct cmd cmd_runfile_info = {
 	.max_args = 1,
 	.description = "Shows the header of a .run file: version, names, where its parts lie, declared "
 		       "checksums. Nothing is "
-		       "verified and, without --manifest, nothing decoded.",
+		       "verified and, without --manifest, nothing decoded: the kind is then what the "
+		       "package's name says.",
 	.examples = "nvdriver runfile info NVIDIA-Linux-x86_64-535.261.03.run\n  takes a few milliseconds\n",
 	.options = info_options,
 	.opts_size = sizeof(struct runfile_opts),
@@ -304,7 +306,7 @@ static json_t *report_json(const struct runfile *rf, const struct runfile_report
 			 report->authentic);
 }
 
-static void print_verdict(const struct runfile *rf, const struct runfile_report *report, bool deep)
+static void print_verdict(const struct runfile *rf, const struct runfile_report *report, bool decoded)
 {
 	char md5[33], sha256[SHA256_HEX_SIZE];
 
@@ -317,16 +319,17 @@ static void print_verdict(const struct runfile *rf, const struct runfile_report 
 		out_text("MD5      none declared\n");
 	if (report->has_sha256)
 		out_text("SHA-256  %s%s\n", sha256, report->authentic ? " matches" : "");
-	if (deep)
+	if (decoded)
 		out_text("members  %llu, %llu bytes, all within the rules\n",
 			 (unsigned long long)report->members, (unsigned long long)report->total_bytes);
+	if (report->has_kind)
+		out_text("kind     %s\n", package_kind_name(report->kind));
 	out_text("%s: %s\n", rf->name,
 		 report->authentic ? "authentic" : "intact (its own sums; demand --sha256 for authenticity)");
 }
 
 static int verify_run(struct app *app, void *opts, int argc _unused_, char **argv, struct err *e)
 {
-	static const struct tar_visitor nothing = { NULL, NULL, NULL };
 	_cleanup_(runfile_freep) struct runfile *rf = NULL;
 	struct runfile_opts *o = opts;
 	struct progress p;
@@ -338,24 +341,26 @@ static int verify_run(struct app *app, void *opts, int argc _unused_, char **arg
 	if (r < 0)
 		return r;
 	progress_begin(&p, "verifying", rf->layout.file_size);
-	r = o->deep ? runfile_walk(rf, &ro, &nothing, NULL, &report, e) : runfile_verify(rf, &ro, &report, e);
+	r = o->sums_only ? runfile_verify_sums(rf, &ro, &report, e) : runfile_verify(rf, &ro, &report, e);
 	progress_end(&p);
 	if (r < 0)
 		return r;
 	if (!app->json) {
-		print_verdict(rf, &report, o->deep);
+		print_verdict(rf, &report, !o->sums_only);
 		return 0;
 	}
 	j = report_json(rf, &report);
-	if (o->deep)
+	if (!o->sums_only)
 		(void)json_object_set_new(j, "members", json_integer((json_int_t)report.members));
+	if (report.has_kind)
+		(void)json_object_set_new(j, "kind", json_string(package_kind_name(report.kind)));
 	return out_json("runfile-verify", j);
 }
 
 static const struct opt verify_options[] = {
 	OPT_PIN,
-	{ "deep", 0, NULL, "also decode the payload and check every member and what follows the end",
-	  OPT_FLAG, O(deep) },
+	{ "sums-only", 0, NULL, "only the sums: do not decode the payload, which may be damaged inside them",
+	  OPT_FLAG, O(sums_only) },
 	OPT_JOBS,
 	{ 0 },
 };
@@ -363,13 +368,15 @@ static const struct opt verify_options[] = {
 const struct cmd cmd_runfile_verify = {
 	.name = "runfile",
 	.sub = "verify",
-	.summary = "compare a driver package with its checksums",
+	.summary = "check a driver package: sums, members, end",
 	.args = "FILE",
 	.min_args = 1,
 	.max_args = 1,
-	.description = "Computes CRC, MD5 and SHA-256 in one read. The first two are declared by the file "
-		       "itself and tell "
-		       "damage, not origin: only --sha256 makes it authentic.",
+	.description =
+	    "Computes CRC, MD5 and SHA-256 and decodes the payload in one read. A member that breaks a "
+	    "rule, a manifest that cannot be read and data behind the payload are errors.\n\n"
+	    "CRC and MD5 are declared by the file itself and tell damage, not origin: only --sha256 "
+	    "makes it authentic.",
 	.options = verify_options,
 	.opts_size = sizeof(struct runfile_opts),
 	.flags = CMD_NO_ENGINE,
@@ -393,11 +400,40 @@ static int open_directory_of(const char *path, char *last, size_t size, struct e
 	slash = strrchr(copy, '/');
 	if (snprintf(last, size, "%s", slash ? slash + 1 : copy) >= (int)size || !last[0] ||
 	    strcmp(last, ".") == 0 || strcmp(last, "..") == 0)
-		return err_set(e, -ERR_USAGE, "%s does not end in a name", path);
+		return err_set(e, -ERR_USAGE,
+			       "%s does not end in a name, and a finished result can only be renamed to one",
+			       path);
 	if (slash)
 		slash[slash == copy] = '\0';
 	fd = open(slash ? copy : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? err_errno(e, -errno, "cannot open the directory of %s", path) : fd;
+}
+
+/* The steps a dry run would take, as the plan verbs print theirs. */
+static int print_step(const struct app *app, const char *command, const char *type, const char *sentence,
+		      json_t *args)
+{
+	if (app->json)
+		return out_json(command, json_pack("{s:b, s:[{s:s, s:s, s:o}]}", "dry_run", 1, "operations",
+						   "type", type, "sentence", sentence, "args", args));
+	json_decref(args);
+	out_text("would %s\n", sentence);
+	return 0;
+}
+
+static int extract_dry(const struct app *app, const struct runfile *rf, int parent, const char *name,
+		       const char *to, struct err *e)
+{
+	_cleanup_free_ char *sentence = str_printf("unpack %s into %s", rf->name, to);
+	int r = runfile_destination(parent, name, NULL, e);
+
+	if (r < 0)
+		return r;
+	if (!sentence)
+		return err_oom(e);
+	return print_step(app, "runfile-extract", "extract", sentence,
+			  json_pack("{s:s, s:s, s:I}", "file", rf->name, "directory", to, "unpacked_kib",
+				    (json_int_t)rf->header->uncompressed_kb));
 }
 
 static int extract_run(struct app *app, void *opts, int argc _unused_, char **argv, struct err *e)
@@ -406,7 +442,7 @@ static int extract_run(struct app *app, void *opts, int argc _unused_, char **ar
 	_cleanup_close_ int parent = -EBADF;
 	struct runfile_opts *o = opts;
 	struct progress p;
-	struct runfile_options ro = read_options(o, RUNFILE_CHECK_SUMS, &p);
+	struct runfile_options ro = read_options(o, RUNFILE_CHECK_SUMS | (o->sync ? RUNFILE_SYNC : 0), &p);
 	struct runfile_selection which = { o->only, o->strip_kernel };
 	struct runfile_report report;
 	char name[NAME_MAX + 1];
@@ -419,10 +455,8 @@ static int extract_run(struct app *app, void *opts, int argc _unused_, char **ar
 	parent = open_directory_of(to, name, sizeof(name), e);
 	if (parent < 0)
 		return parent;
-	if (app->dry_run) {
-		out_text("would unpack %s into %s\n", rf->name, to);
-		return 0;
-	}
+	if (app->dry_run)
+		return extract_dry(app, rf, parent, name, to, e);
 	progress_begin(&p, "extracting", rf->layout.file_size);
 	r = runfile_extract(rf, parent, name, &which, &ro, &report, e);
 	progress_end(&p);
@@ -443,6 +477,8 @@ static const struct opt extract_options[] = {
 	{ "only", 0, "GLOB", "only members that match (may be repeated; * matches / too)", OPT_LIST,
 	  O(only) },
 	{ "strip-kernel", 0, NULL, "without the kernel module sources", OPT_FLAG, O(strip_kernel) },
+	{ "sync", 0, NULL, "wait until everything is on the disk, so that a power cut loses nothing",
+	  OPT_FLAG, O(sync) },
 	OPT_PIN,
 	OPT_JOBS,
 	{ 0 },
@@ -694,6 +730,23 @@ static int pack_print(struct app *app, const char *out, const struct pack_result
 	return 0;
 }
 
+static int pack_dry(const struct app *app, const char *tree, const struct runfile_opts *o, int out,
+		    const char *name, const struct pack_options *po, struct err *e)
+{
+	const char *format = compression_name(po->compression);
+	_cleanup_free_ char *sentence = str_printf("pack %s into %s as %s", tree, o->output, format);
+
+	if (!sentence)
+		return err_oom(e);
+	if (!o->force && faccessat(out, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+		(void)err_set(e, -ERR_PACK_OUTPUT, "%s exists already", name);
+		return err_object(e, "%s", name);
+	}
+	return print_step(
+	    app, "runfile-pack", "pack", sentence,
+	    json_pack("{s:s, s:s, s:s}", "directory", tree, "file", o->output, "compression", format));
+}
+
 static int pack_run(struct app *app, void *opts, int argc _unused_, char **argv, struct err *e)
 {
 	_cleanup_(runfile_freep) struct runfile *like = NULL;
@@ -722,11 +775,8 @@ static int pack_run(struct app *app, void *opts, int argc _unused_, char **argv,
 	out = open_directory_of(o->output, name, sizeof(name), e);
 	if (out < 0)
 		return out;
-	if (app->dry_run) {
-		out_text("would pack %s into %s as %s\n", argv[0], o->output,
-			 compression_name(po.compression));
-		return 0;
-	}
+	if (app->dry_run)
+		return pack_dry(app, argv[0], o, out, name, &po, e);
 	r = pack_tree(tree, out, name, o->force, &po, &result, e);
 	return r < 0 ? r : pack_print(app, o->output, &result);
 }

@@ -245,21 +245,28 @@ static int taken(const char *name, const char *why, struct err *e)
 	return err_object(e, "%s", name);
 }
 
+static const char mounted[] =
+    "is a mount point, which the finished directory cannot replace; name a directory in it";
+
 static int count_entry(const struct tree_entry *entry _unused_, void *arg _unused_)
 {
 	return -EEXIST;
 }
 
-/* 0 when nothing is there, 1 for an empty directory. */
-static int look_at_destination(int parent_fd, const char *name, struct err *e)
+int runfile_destination(int parent_fd, const char *name, mode_t *ret_mode, struct err *e)
 {
 	_cleanup_close_ int fd = -EBADF;
-	struct stat st;
+	struct statx sx;
 
-	if (fstatat(parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+	if (statx(parent_fd, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &sx) < 0)
 		return errno == ENOENT ? 0 : err_errno(e, -errno, "cannot look at %s", name);
-	if (!S_ISDIR(st.st_mode))
+	if (!S_ISDIR(sx.stx_mode))
 		return taken(name, "exists and is not a directory", e);
+	/* Linux before 5.8 does not say; there the rename fails with EBUSY instead. */
+	if (sx.stx_attributes_mask & sx.stx_attributes & STATX_ATTR_MOUNT_ROOT)
+		return taken(name, mounted, e);
+	if (ret_mode)
+		*ret_mode = sx.stx_mode & 0777;
 	fd = dir_open_at(parent_fd, name);
 	if (fd < 0)
 		return err_errno(e, fd, "cannot open %s", name);
@@ -272,21 +279,28 @@ int runfile_extract(struct runfile *rf, int parent_dirfd, const char *name,
 		    struct runfile_report *ret, struct err *e)
 {
 	_cleanup_(stage_done) struct stage s = { .parent_fd = parent_dirfd, .fd = -EBADF };
-	int r, exists = look_at_destination(parent_dirfd, name, e);
+	mode_t mode = 0755;
+	int r = runfile_destination(parent_dirfd, name, &mode, e);
 
-	if (exists < 0)
-		return exists;
+	if (r < 0)
+		return r;
 	r = stage_open(&s, e);
 	if (r < 0)
 		return r;
 	r = runfile_extract_into(rf, s.fd, which, o, ret, e);
 	if (r < 0)
 		return r;
-	if (fchmod(s.fd, 0755) < 0)
+	if (fchmod(s.fd, mode) < 0)
 		return err_errno(e, -errno, "cannot open up the directory");
-	r = publish_rename(parent_dirfd, s.name, parent_dirfd, name, exists);
-	if (r == -EEXIST || r == -ENOTEMPTY)
+	if ((o->flags & RUNFILE_SYNC) && syncfs(s.fd) < 0)
+		return err_errno(e, -errno, "cannot write the files to the disk");
+	/* A directory replaces nothing or an empty directory, whatever appeared meanwhile. */
+	r = o->flags & RUNFILE_SYNC ? publish_rename(parent_dirfd, s.name, parent_dirfd, name, true)
+				    : publish_rename_batch(parent_dirfd, s.name, parent_dirfd, name);
+	if (r == -EEXIST || r == -ENOTEMPTY || r == -ENOTDIR)
 		return taken(name, "appeared meanwhile", e);
+	if (r == -EBUSY)
+		return taken(name, mounted, e);
 	if (r < 0)
 		return err_errno(e, r, "cannot rename the finished directory to %s", name);
 	s.name[0] = '\0';

@@ -114,6 +114,10 @@ int patch_package(struct runfile *rf, struct patch *const *patches, size_t n_pat
 	(void)snprintf(file, sizeof(file), "%s", out_name ? out_name : custom);
 	if (!out_name)
 		(void)snprintf(file, sizeof(file), "%s.run", custom);
+	if (!replace && faccessat(out_dirfd, file, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+		(void)err_set(e, -ERR_PACK_OUTPUT, "%s exists already", file);
+		return err_object(e, "%s", file);
+	}
 	r = workplace_open(&w, e);
 	if (r == 0)
 		r = runfile_extract_into(rf, w.fd, NULL, read, NULL, e);

@@ -171,8 +171,8 @@ static int finish(struct runfile *rf, const struct runfile_options *o, struct st
 	return compare_sums(rf, o, report, e);
 }
 
-int runfile_verify(struct runfile *rf, const struct runfile_options *o, struct runfile_report *ret,
-		   struct err *e)
+int runfile_verify_sums(struct runfile *rf, const struct runfile_options *o, struct runfile_report *ret,
+			struct err *e)
 {
 	_cleanup_(stream_freep) struct stream *s = NULL;
 	struct runfile_report report = { 0 };
@@ -214,19 +214,21 @@ int runfile_walk(struct runfile *rf, const struct runfile_options *o, const stru
 	return 0;
 }
 
-/* ---- manifest ---- */
+/* ---- manifest and kind ---- */
 
 struct manifest_find {
 	struct strbuf text;
-	bool seen, complete;
+	bool seen, complete, marker;
+	bool to_the_end; /* the walk goes on behind the manifest */
 };
 
 static int manifest_member(const struct tar_member *m, void *arg, struct err *e _unused_)
 {
 	struct manifest_find *f = arg;
 
-	if (f->complete)
+	if (f->complete && !f->to_the_end)
 		return TAR_STOP;
+	f->marker = f->marker || strcmp(m->name, PACKAGE_VGPU_HOST_MARKER) == 0;
 	if (strcmp(m->name, MANIFEST_NAME) != 0 || m->kind != TAR_FILE)
 		return TAR_SKIP;
 	f->seen = true;
@@ -249,17 +251,47 @@ static int manifest_end(const struct tar_member *m _unused_, void *arg, struct e
 	return 0;
 }
 
-int runfile_manifest(struct runfile *rf, unsigned manifest_flags, struct manifest **ret, struct err *e)
+static const struct tar_visitor manifest_visitor = { manifest_member, manifest_data, manifest_end };
+
+static int parse_found(const struct manifest_find *f, unsigned flags, struct manifest **ret,
+		       enum package_kind *ret_kind, struct err *e)
 {
-	static const struct tar_visitor visitor = { manifest_member, manifest_data, manifest_end };
+	int r = manifest_parse((struct span){ strbuf_str(&f->text), f->text.len }, flags, ret, e);
+
+	if (r == 0 && ret_kind)
+		*ret_kind = manifest_package_kind(*ret, f->marker);
+	return r;
+}
+
+int runfile_verify(struct runfile *rf, const struct runfile_options *o, struct runfile_report *ret,
+		   struct err *e)
+{
+	struct manifest_find f = { .text = STRBUF_INIT(MANIFEST_MAX_BYTES), .to_the_end = true };
+	_cleanup_(manifest_freep) struct manifest *m = NULL;
+	struct runfile_report report = { 0 };
+	int r = runfile_walk(rf, o, &manifest_visitor, &f, &report, e);
+
+	if (r == 0 && f.seen) {
+		r = parse_found(&f, 0, &m, &report.kind, e);
+		report.has_kind = r == 0;
+	}
+	strbuf_done(&f.text);
+	if (r == 0 && ret)
+		*ret = report;
+	return r;
+}
+
+int runfile_manifest(struct runfile *rf, unsigned manifest_flags, struct manifest **ret,
+		     enum package_kind *ret_kind, struct err *e)
+{
 	struct runfile_options o = { .flags = RUNFILE_TOLERATE_TRAILING };
 	struct manifest_find f = { .text = STRBUF_INIT(MANIFEST_MAX_BYTES) };
-	int r = runfile_walk(rf, &o, &visitor, &f, NULL, e);
+	int r = runfile_walk(rf, &o, &manifest_visitor, &f, NULL, e);
 
 	if (r == 0 && !f.seen)
 		r = err_set(e, -ERR_MANIFEST_MISSING, "%s: no %s in the payload", rf->name, MANIFEST_NAME);
 	if (r == 0)
-		r = manifest_parse((struct span){ strbuf_str(&f.text), f.text.len }, manifest_flags, ret, e);
+		r = parse_found(&f, manifest_flags, ret, ret_kind, e);
 	strbuf_done(&f.text);
 	return r;
 }

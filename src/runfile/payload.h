@@ -30,7 +30,8 @@ struct runfile_pin {
 
 struct runfile_report {
 	struct stream_sums sums; /* those that were computed */
-	bool has_sha256, authentic, trailing;
+	bool has_sha256, authentic, trailing, has_kind;
+	enum package_kind kind; /* as the payload tells it; only runfile_verify() looks */
 	uint64_t members, total_bytes; /* of the archive, when it was walked */
 };
 
@@ -38,6 +39,7 @@ enum runfile_flag {
 	RUNFILE_CHECK_SUMS = 1, /* compute and compare CRC and MD5 */
 	RUNFILE_SHA256 = 2, /* compute SHA-256 (implied by a pin that has one) */
 	RUNFILE_TOLERATE_TRAILING = 4,
+	RUNFILE_SYNC = 8, /* runfile_extract(): on the disk before it is visible */
 };
 
 struct runfile_options {
@@ -50,7 +52,13 @@ struct runfile_options {
 	void *progress_arg;
 };
 
-/* Sums only: one read of the file, nothing decoded. ERR_RUNFILE_CHECKSUM and friends. ret may be NULL. */
+/* Sums only: one read of the file, nothing decoded, so an unusable payload or data behind it go unnoticed.
+ * ERR_RUNFILE_CHECKSUM and friends. ret may be NULL. */
+int runfile_verify_sums(struct runfile *rf, const struct runfile_options *o, struct runfile_report *ret,
+			struct err *e);
+
+/* The whole verdict in one pass: sums, every member, what follows the end, and the manifest (one that is there must
+ * parse; a payload without is left to whoever needs it, and has_kind is false). ret may be NULL. */
 int runfile_verify(struct runfile *rf, const struct runfile_options *o, struct runfile_report *ret,
 		   struct err *e);
 
@@ -59,8 +67,11 @@ int runfile_verify(struct runfile *rf, const struct runfile_options *o, struct r
 int runfile_walk(struct runfile *rf, const struct runfile_options *o, const struct tar_visitor *visitor,
 		 void *arg, struct runfile_report *ret, struct err *e);
 
-/* Decode as far as the manifest and parse it. Unverified, for showing. ERR_MANIFEST_MISSING. */
-int runfile_manifest(struct runfile *rf, unsigned manifest_flags, struct manifest **ret, struct err *e);
+/* Decode as far as the manifest and parse it. Unverified, for showing. ret_kind (may be NULL) is what the manifest
+ * and the members before it tell; a marker file that comes later and is not listed is seen by runfile_verify() only.
+ * ERR_MANIFEST_MISSING. */
+int runfile_manifest(struct runfile *rf, unsigned manifest_flags, struct manifest **ret,
+		     enum package_kind *ret_kind, struct err *e);
 
 struct runfile_selection {
 	char *const *only; /* NULL-terminated globs over member names ('*' matches '/' too); NULL = all */
@@ -73,8 +84,13 @@ int runfile_extract_into(struct runfile *rf, int dirfd, const struct runfile_sel
 			 const struct runfile_options *o, struct runfile_report *ret, struct err *e);
 
 /* The same into parent_dirfd/name, which must not exist or be an empty directory: everything is unpacked beside
- * it under a private temporary name and renamed once the sums match; on failure nothing is left.
+ * it under a private temporary name and renamed once the sums match; on failure nothing is left. A directory that
+ * was there lends its permissions. Without RUNFILE_SYNC a power cut soon after may lose files, as after `tar -x`.
  * ERR_PACK_OUTPUT when the name is taken. */
 int runfile_extract(struct runfile *rf, int parent_dirfd, const char *name,
 		    const struct runfile_selection *which, const struct runfile_options *o,
 		    struct runfile_report *ret, struct err *e);
+
+/* Whether runfile_extract() could write there: 0, or ERR_PACK_OUTPUT for what is no empty directory or is a mount
+ * point. ret_mode (may be NULL) receives the permissions of a directory that exists and is left alone otherwise. */
+int runfile_destination(int parent_dirfd, const char *name, mode_t *ret_mode, struct err *e);

@@ -28,7 +28,7 @@ for format in zstd xz gzip none; do
 	check "$format: its own --list works" sh -c "sh '$f' --list | grep -q libcuda.so.1.2.3"
 	check "$format: its own -x works" sh "$f" -x --target "own $format"
 	check "$format: and gives the tree" diff -r tree "own $format"
-	status "$format: verify" 0 runfile verify --deep "$f"
+	status "$format: verify" 0 runfile verify "$f"
 	status "$format: extract" 0 runfile extract "$f" -C out-$format
 	check "$format: gives the tree" diff -r tree out-$format
 	equals "$format: with the same times" "$(stat -c %Y tree/libcuda.so.1.2.3)" "$(stat -c %Y out-$format/libcuda.so.1.2.3)"
@@ -57,8 +57,82 @@ equals "--extract-decompress without one" $? 1
 run --json runfile info --manifest driver.run
 check "info shows the version" grep -q '"version": "1.2.3"' out
 check "info shows the manifest" grep -q '"type": "CUDA_LIB"' out
+check "and where the kind comes from" grep -q '"kind_from": "manifest"' out
 run runfile list driver.run
 check "list shows the members" grep -qx libcuda.so.1.2.3 out
+
+mkdir empty
+chmod 700 empty
+status "extract into an empty directory" 0 runfile extract driver.run -C empty
+equals "which keeps its permissions" "$(stat -c %a empty)" 700
+status "extract --sync" 0 runfile extract driver.run -C synced --sync
+for name in . .. / empty/.. ./; do
+	slug "extract -C $name" 2 usage runfile extract driver.run -C "$name"
+done
+slug "a mount point is told before anything is unpacked" 1 output-not-created runfile extract driver.run -C /proc
+check "and named as one" grep -q 'mount point' out
+echo mine >page
+slug "a file in the way" 1 output-not-created runfile extract driver.run -C page
+ln -s empty link
+slug "a link in the way" 1 output-not-created runfile extract driver.run -C link
+
+# Dry runs refuse what the real run would, print a plan and write nothing.
+before=$(ls -A)
+run --json --dry-run runfile extract driver.run -C new
+check "extract --dry-run --json is a plan" grep -q '"operations"' out
+check "it is JSON" python3 -c 'import json; d = json.load(open("out")); assert d["dry_run"] is True and d["operations"][0]["args"]["directory"] == "new"'
+run --json --dry-run runfile pack tree -o new.run
+check "pack --dry-run --json too" python3 -c 'import json; d = json.load(open("out")); assert d["dry_run"] is True and d["operations"][0]["type"] == "pack"'
+slug "extract --dry-run into a taken directory" 1 output-not-created --dry-run runfile extract driver.run -C empty
+slug "pack --dry-run onto a file" 1 output-not-created --dry-run runfile pack tree -o driver.run
+equals "nothing was written" "$(ls -A)" "$before"
+
+# A package with an embedded decompressor: ours keep it, and it is what unpacks where the system has none.
+program=$(command -v zstd)
+if [ -n "$program" ]; then
+	skip=$(sed -n 's/^skip=//p' driver.run | head -n 1)
+	lines=$(($(wc -l <"$program") + 1))
+	{
+		head -n $((skip - 1)) driver.run | tail -n +4 |
+			sed -e "s/^skip=.*/skip=$((skip + lines))/" -e "s/^size_decompress=.*/size_decompress=$lines/"
+		cat "$program"
+		echo
+		tail -n +"$skip" driver.run
+	} >rest
+	{
+		printf '#! /bin/sh\nCRCsum=%s\nMD5=%s\n' "$(cksum <rest | cut -d ' ' -f 1)" "$(md5sum <rest | cut -d ' ' -f 1)"
+		cat rest
+	} >with.run
+	status "a decompressor inside is fine" 0 runfile verify with.run
+	status "pack --like keeps it" 0 runfile pack tree -o like.run --like with.run
+	sh like.run --extract-decompress >copy
+	{ cat "$program"; echo; } >want
+	check "byte for byte" cmp copy want
+	check "its own --check passes" sh like.run --check
+	status "verify passes" 0 runfile verify like.run
+	mkdir bin
+	for tool in basename cat chmod cksum cut dirname head ls md5sum mkdir mktemp rm sh tail tar uname; do
+		ln -s "$(command -v $tool)" bin/$tool
+	done
+	check "and it unpacks where the system has no zstd" env PATH="$work/bin" sh like.run -x --target inside
+	check "the same tree" diff -r tree inside
+	status "in another format it would be of no use" 0 runfile pack tree -o other.run --like with.run --compression gzip
+	sh other.run --extract-decompress >/dev/null
+	equals "and is left out" $? 1
+else
+	skip "pack --like with a decompressor" "no zstd program"
+fi
+printf more >>driver.run
+tail -n +4 driver.run >rest
+{
+	printf '#! /bin/sh\nCRCsum=%s\nMD5=%s\n' "$(cksum <rest | cut -d ' ' -f 1)" "$(md5sum <rest | cut -d ' ' -f 1)"
+	cat rest
+} >more.run
+slug "bytes behind the payload, sums right" 6 runfile-trailing-data runfile verify more.run
+status "only --sums-only does not see them" 0 runfile verify --sums-only more.run
+rm driver.run
+run runfile pack tree -o driver.run
+
 echo '<html>' >page.run
 slug "a page is no package" 6 runfile-not-a-package runfile info page.run
 slug "a wrong digest" 6 runfile-checksum-mismatch runfile verify driver.run --sha256 "$(printf '0%.0s' $(seq 1 64))"
@@ -70,6 +144,10 @@ status "patch" 0 runfile patch driver.run -p good.patch
 check "names the copy -custom" test -f NVIDIA-Linux-x86_64-1.2.3-custom.run
 check "which passes its own --check" sh NVIDIA-Linux-x86_64-1.2.3-custom.run --check
 run runfile extract NVIDIA-Linux-x86_64-1.2.3-custom.run -C patched
+slug "a patched copy does not replace a file" 1 output-not-created runfile patch driver.run -p good.patch
+run --json --dry-run runfile patch driver.run -p good.patch -o y.run
+check "patch --dry-run --json says where hunks go" python3 -c 'import json; d = json.load(open("out")); assert d["dry_run"] is True and d["files"][0]["hunks"][0]["line"] == 1'
+check "and writes nothing" test ! -e y.run
 equals "and holds the change" "$(sed -n 2p patched/kernel/nvidia/nv.c)" two
 check "without precompiled modules" test ! -e patched/kernel/precompiled
 check "with the history" grep -q '^NVIDIA-Linux-x86_64-1.2.3-custom: Applied patch file: good.patch' patched/pkg-history.txt

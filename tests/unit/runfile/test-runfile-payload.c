@@ -3,6 +3,7 @@
  * Every broken package is refused by its own slug, by each way of reading it, and leaves nothing behind. */
 #include "mkrunfile.h"
 
+#include "packer.h"
 #include "payload.h"
 #include "testlib.h"
 
@@ -455,12 +456,150 @@ static void test_selection(void **state _unused_)
 	assert_ok(runfile_extract(rf, t.fd, "b", &which, &checked, NULL, &e), &e);
 	assert_true(testdir_has(&t, "b/.manifest"));
 	assert_false(testdir_has(&t, "b/kernel"));
-	assert_ok(runfile_manifest(rf, 0, &m, &e), &e);
+	assert_ok(runfile_manifest(rf, 0, &m, NULL, &e), &e);
 	assert_int_equal(m->n_entries, 2);
 	manifest_freep(&m);
 	runfile_freep(&rf);
 	strbuf_done(&tar);
 	testdir_done(&t);
+}
+
+static int verify(const struct testdir *t, bool sums_only, struct runfile_report *report, struct err *e)
+{
+	_cleanup_(runfile_freep) struct runfile *rf = NULL;
+	int r = runfile_open_at(t->fd, "driver.run", &rf, e);
+
+	if (r < 0)
+		return r;
+	return sums_only ? runfile_verify_sums(rf, &checked, report, e)
+			 : runfile_verify(rf, &checked, report, e);
+}
+
+/* What the sums cannot see: they match in every one of these. */
+static void test_verify_decodes(void **state _unused_)
+{
+	static const struct {
+		struct mktar member;
+		struct mkrun o;
+		const char *slug;
+	} rows[] = {
+		{ { .name = "x" },
+		  { .compression = COMPRESSION_ZSTD, .trailing = "more" },
+		  "runfile-trailing-data" },
+		{ { .name = "x" }, { .compression = COMPRESSION_XZ, .cut = 40 }, "runfile-truncated" },
+		{ { .name = "dev", .type = '3' },
+		  { .compression = COMPRESSION_ZSTD },
+		  "archive-special-file" },
+		{ { .name = "../x" }, { .compression = COMPRESSION_GZIP }, "archive-path-escape" },
+		{ { .name = ".manifest", .bytes = "x", .len = 1 }, { 0 }, "manifest-invalid" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct strbuf tar = TAR_INIT;
+		struct testdir t;
+		struct err e = ERR_INIT;
+
+		mktar_add(&tar, &rows[i].member);
+		mktar_end(&tar);
+		testdir_make(&t);
+		mkrun_write(&t, "driver.run", &tar, &rows[i].o);
+		assert_ok(verify(&t, true, NULL, &e), &e);
+		assert_true(verify(&t, false, NULL, &e) < 0);
+		assert_slug(&e, rows[i].slug);
+		err_done(&e);
+		strbuf_done(&tar);
+		testdir_done(&t);
+	}
+}
+
+/* The kind is what the payload says, whatever the package is called. */
+static void test_verify_kind(void **state _unused_)
+{
+	static const struct {
+		const char *line, *marker, *name;
+		enum package_kind kind;
+	} rows[] = {
+		{ "", NULL, "NVIDIA-Linux-x86_64-1.2.3-vgpu-kvm", PACKAGE_PASSTHROUGH },
+		{ "", PACKAGE_VGPU_HOST_MARKER, "NVIDIA-Linux-x86_64-1.2.3", PACKAGE_VGPU_KVM },
+		{ "libnvidia-vgpu.so.1.2.3 0755 VGX_LIB NATIVE / MODULE:vgpu\n", NULL, "x",
+		  PACKAGE_VGPU_KVM },
+		{ "libnvidia-gridd.so 0755 GRID_LIB NATIVE / MODULE:grid\n", NULL, "x", PACKAGE_GRID },
+		{ "libnvidia-gridd.so 0755 GRID_LIB NATIVE / MODULE:grid\n", PACKAGE_VGPU_HOST_MARKER, "x",
+		  PACKAGE_MERGED },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct strbuf tar = TAR_INIT, manifest = STRBUF_INIT(1 << 16);
+		struct runfile_report report = { 0 };
+		struct testdir t;
+		struct err e = ERR_INIT;
+
+		assert_int_equal(strbuf_printf(&manifest, "%s%s", mk_manifest, rows[i].line), 0);
+		mktar_file(&tar, ".manifest", strbuf_str(&manifest));
+		if (rows[i].marker)
+			mktar_file(&tar, rows[i].marker, "");
+		mktar_end(&tar);
+		testdir_make(&t);
+		mkrun_write(&t, "driver.run", &tar, &(struct mkrun){ .targetdir = rows[i].name });
+		assert_ok(verify(&t, false, &report, &e), &e);
+		assert_true(report.has_kind);
+		assert_int_equal(report.kind, rows[i].kind);
+		strbuf_done(&manifest);
+		strbuf_done(&tar);
+		testdir_done(&t);
+	}
+}
+
+static void test_no_manifest_no_kind(void **state _unused_)
+{
+	struct strbuf tar = TAR_INIT;
+	struct runfile_report report = { .has_kind = true };
+	struct testdir t;
+	struct err e = ERR_INIT;
+
+	mktar_file(&tar, "x", "");
+	mktar_end(&tar);
+	testdir_make(&t);
+	mkrun_write(&t, "driver.run", &tar, &(struct mkrun){ 0 });
+	assert_ok(verify(&t, false, &report, &e), &e);
+	assert_false(report.has_kind);
+	assert_int_equal(report.members, 1);
+	strbuf_done(&tar);
+	testdir_done(&t);
+}
+
+/* An existing directory keeps its permissions. */
+static void test_destination_mode(void **state _unused_)
+{
+	struct strbuf tar = TAR_INIT;
+	struct testdir t;
+	struct err e = ERR_INIT;
+	struct stat st;
+
+	mktar_minimal(&tar);
+	testdir_make(&t);
+	mkrun_write(&t, "driver.run", &tar, &(struct mkrun){ 0 });
+	assert_int_equal(mkdirat(t.fd, "out", 0700), 0);
+	assert_ok(extract(&t, &(struct runfile_options){ .flags = RUNFILE_CHECK_SUMS | RUNFILE_SYNC }, &e),
+		  &e);
+	assert_int_equal(fstatat(t.fd, "out", &st, 0), 0);
+	assert_int_equal(st.st_mode & 07777, 0700);
+	strbuf_done(&tar);
+	testdir_done(&t);
+}
+
+/* A package whose CRC is 0 says so as every program prints it: its own code compares text. */
+static void test_crc_of_zero(void **state _unused_)
+{
+	static const char md5[] = "0123456789abcdef0123456789abcdef";
+	struct strbuf real = STRBUF_INIT(256), room = STRBUF_INIT(256);
+
+	assert_int_equal(stub_sums(0, md5, &real), 0);
+	assert_int_equal(stub_sums(STUB_CRC_UNKNOWN, md5, &room), 0);
+	assert_non_null(strstr(strbuf_str(&real), "\nCRCsum=0\n"));
+	assert_int_equal(room.len, real.len + 9);
+	strbuf_done(&real);
+	strbuf_done(&room);
 }
 
 TEST_MAIN(cmocka_unit_test(test_formats), cmocka_unit_test(test_continuation),
@@ -469,4 +608,7 @@ TEST_MAIN(cmocka_unit_test(test_formats), cmocka_unit_test(test_continuation),
 	  cmocka_unit_test(test_long_names), cmocka_unit_test(test_modes_links_times),
 	  cmocka_unit_test(test_limits), cmocka_unit_test(test_decoder_memory),
 	  cmocka_unit_test(test_flipped_bits), cmocka_unit_test(test_pins),
-	  cmocka_unit_test(test_destination), cmocka_unit_test(test_selection))
+	  cmocka_unit_test(test_destination), cmocka_unit_test(test_selection),
+	  cmocka_unit_test(test_verify_decodes), cmocka_unit_test(test_verify_kind),
+	  cmocka_unit_test(test_no_manifest_no_kind), cmocka_unit_test(test_destination_mode),
+	  cmocka_unit_test(test_crc_of_zero))
