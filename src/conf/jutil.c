@@ -12,12 +12,45 @@ void jdecrefp(json_t **j)
 	*j = NULL;
 }
 
+/* What jansson's lexer does not tell: whether it went without memory somewhere (lex_save() of 2.14). */
+static _Thread_local bool lacked_memory;
+
+static void *noting_malloc(size_t size)
+{
+	void *p = malloc(size);
+
+	lacked_memory |= !p;
+	return p;
+}
+
+__attribute__((constructor)) static void allocator_install(void)
+{
+	json_set_alloc_funcs(noting_malloc, free);
+}
+
+int jloadb(struct span text, json_t **ret, json_error_t *where)
+{
+	_cleanup_json_ json_t *j = NULL;
+
+	lacked_memory = false;
+	j = json_loadb(text.p ? text.p : "", text.len, JSON_REJECT_DUPLICATES, where);
+	if (lacked_memory)
+		return -ENOMEM;
+	if (!j)
+		return -EINVAL;
+	*ret = TAKE_PTR(j);
+	return 0;
+}
+
 int jparse(struct span text, json_t **ret, struct err *e)
 {
 	json_error_t je;
-	json_t *j = json_loadb(text.p, text.len, JSON_REJECT_DUPLICATES, &je);
+	json_t *j = NULL;
+	int r = jloadb(text, &j, &je);
 
-	if (!j)
+	if (r == -ENOMEM)
+		return err_oom(e);
+	if (r < 0)
 		return err_set(e, -ERR_FORMAT, "line %d, column %d: %s", je.line, je.column, je.text);
 	*ret = j;
 	return 0;

@@ -5,6 +5,7 @@
 
 #include "fd.h"
 #include "interrupt.h"
+#include "jutil.h"
 #include "lock.h"
 #include "log.h"
 #include "parse.h"
@@ -183,7 +184,8 @@ static void meta_read(struct job *j, const struct stat *st, struct meta *m)
 
 	if (!name || read_file_at(j->q.dirfd, name, META_MAX, &text, &len) < 0)
 		return;
-	m->json = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+	if (jloadb((struct span){ text, len }, &m->json, NULL) < 0)
+		return;
 	m->sha256 = json_string_value(json_object_get(m->json, "sha256"));
 	if (!m->sha256 || parse_hexbytes(SPAN(m->sha256), bytes, sizeof(bytes)) < 0) {
 		m->sha256 = NULL;
@@ -209,8 +211,7 @@ static int meta_write(struct job *j, const struct stat *st, struct err *e)
 		      (json_int_t)st->st_size, "inode", (json_int_t)st->st_ino, "mtime_ns",
 		      (json_int_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec, "time",
 		      (json_int_t)time(NULL));
-	text = o ? json_dumps(o, JSON_SORT_KEYS | JSON_INDENT(1)) : NULL;
-	if (!text || !name)
+	if (!o || jdump(o, &text) < 0 || !name)
 		return err_oom(e);
 	r = publish_bytes(j->q.dirfd, name, text, strlen(text), 0644);
 	return r < 0 ? err_errno(e, r, "writing %s/%s", where(j), name) : 0;

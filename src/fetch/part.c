@@ -3,6 +3,7 @@
 
 #include "fd.h"
 #include "interrupt.h"
+#include "jutil.h"
 #include "parse.h"
 #include "publish.h"
 #include "strbuf.h"
@@ -101,8 +102,7 @@ static void part_read_record(struct part *p)
 
 	if (read_file_at(p->q->dirfd, p->meta_name, META_MAX, &text, &len) < 0)
 		return;
-	j = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
-	if (!json_is_object(j))
+	if (jloadb((struct span){ text, len }, &j, NULL) < 0 || !json_is_object(j))
 		return;
 	p->url = json_text(j, "url");
 	p->validator = json_text(j, "validator");
@@ -179,10 +179,10 @@ int part_prepare(struct part *p, const char *url, const char **ret_validator, st
 int part_record(struct part *p, const char *url, const char *validator, struct err *e)
 {
 	_cleanup_(json_freep) json_t *j = json_pack("{s:s, s:s}", "url", url, "validator", validator);
-	_cleanup_free_ char *text = j ? json_dumps(j, JSON_SORT_KEYS | JSON_INDENT(1)) : NULL;
+	_cleanup_free_ char *text = NULL;
 	int r;
 
-	if (!text)
+	if (!j || jdump(j, &text) < 0)
 		return err_oom(e);
 	r = publish_bytes(p->q->dirfd, p->meta_name, text, strlen(text), 0644);
 	if (r < 0)

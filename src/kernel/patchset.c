@@ -3,6 +3,7 @@
 
 #include "digest.h"
 #include "fd.h"
+#include "jutil.h"
 #include "parse.h"
 #include "path.h"
 #include "strbuf.h"
@@ -210,7 +211,7 @@ static int load_index(int dir, const char *version, const char *flavour, const s
 		      struct digest *all, struct patchset *p, struct err *e)
 {
 	_cleanup_free_ char *text = NULL;
-	json_t *index, *patches, *entry;
+	json_t *index = NULL, *patches, *entry;
 	json_error_t je;
 	size_t len, i;
 	int r = read_file_at(dir, "index.json", INDEX_MAX, &text, &len);
@@ -219,8 +220,10 @@ static int load_index(int dir, const char *version, const char *flavour, const s
 		return index_invalid(e, version, strerror(-r));
 	if (digest_update(all, text, len) < 0)
 		return err_oom(e);
-	index = json_loadb(text, len, JSON_REJECT_DUPLICATES, &je);
-	if (!index)
+	r = jloadb((struct span){ text, len }, &index, &je);
+	if (r == -ENOMEM)
+		return err_oom(e);
+	if (r < 0)
 		return index_invalid(e, version, je.text);
 	patches = json_object_get(index, "patches");
 	r = json_is_array(patches) ? 0 : index_invalid(e, version, "no \"patches\" list");

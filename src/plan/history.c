@@ -2,6 +2,7 @@
 #include "journal.h"
 
 #include "fd.h"
+#include "jutil.h"
 #include "livedir.h"
 
 #include <stdlib.h>
@@ -23,7 +24,9 @@ static int item_load(int dir, const char *file, const char *target, const char *
 	r = read_file_at(dir, file, HISTORY_FILE_MAX, &text, &len);
 	if (r < 0)
 		return r;
-	head = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+	r = jloadb((struct span){ text, len }, &head, NULL);
+	if (r < 0)
+		return r;
 	if (!json_is_object(head))
 		return -EINVAL;
 	json_array_foreach(json_object_get(head, "operations"), i,

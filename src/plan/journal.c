@@ -192,8 +192,10 @@ static int json_load(int dirfd, const char *name, json_t **ret, struct err *e)
 		return r;
 	if (r < 0)
 		return err_errno(e, r, "cannot read %s of a journal", name);
-	*ret = json_loadb(text, len, JSON_REJECT_DUPLICATES, &where);
-	return *ret ? 0 : err_set(e, ERR_JOURNAL_DAMAGED, "%s, line %d: %s", name, where.line, where.text);
+	r = jloadb((struct span){ text, len }, ret, &where);
+	if (r == -ENOMEM)
+		return err_oom(e);
+	return r < 0 ? err_set(e, ERR_JOURNAL_DAMAGED, "%s, line %d: %s", name, where.line, where.text) : 0;
 }
 
 static int log_load(struct journal *j, struct err *e)

@@ -92,9 +92,9 @@ struct looking {
 
 static int dir_note(struct looking *k, const char *dir, mode_t mode)
 {
-	json_t *item = json_pack("{s:s, s:i}", "path", dir, "mode", (int)mode);
+	json_auto_t *item = json_pack("{s:s, s:i}", "path", dir, "mode", (int)mode);
 
-	if (!item || json_object_set(k->seen, dir, item) < 0 || json_array_append_new(k->created, item) < 0)
+	if (!item || json_object_set(k->seen, dir, item) < 0 || json_array_append(k->created, item) < 0)
 		return err_oom(k->e);
 	return 0;
 }
@@ -192,9 +192,11 @@ static int entry_look(struct looking *k, const struct entry *en, json_t *was)
 		r = parents_look(k, en->path);
 		if (r >= 0 && en->type == ENTRY_DIR && !json_object_get(k->seen, en->path))
 			r = dir_note(k, en->path, en->mode);
-		else if (r >= 0 && en->type == ENTRY_DIR)
-			(void)json_object_set_new(json_object_get(k->seen, en->path), "mode",
-						  json_integer(en->mode));
+		else if (r >= 0 && en->type == ENTRY_DIR &&
+			 json_is_object(json_object_get(k->seen, en->path)) &&
+			 json_object_set_new(json_object_get(k->seen, en->path), "mode",
+					     json_integer(en->mode)) < 0)
+			r = err_oom(k->e);
 		if (r < 0)
 			return r;
 	}

@@ -3,6 +3,7 @@
  * Plans as data: made, checked, shown, written to JSON and read back. */
 #include "journal.h"
 
+#include "jutil.h"
 #include "parse.h"
 
 #include <stdarg.h>
@@ -214,9 +215,12 @@ int plan_from_json(const json_t *j, struct plan **ret, struct err *e)
 int plan_parse(const char *text, size_t len, struct plan **ret, struct err *e)
 {
 	json_error_t where;
-	json_auto_t *j = json_loadb(text, len, JSON_REJECT_DUPLICATES, &where);
+	json_auto_t *j = NULL;
+	int r = jloadb((struct span){ text, len }, &j, &where);
 
-	if (!j)
+	if (r == -ENOMEM)
+		return err_oom(e);
+	if (r < 0)
 		return err_set(e, ERR_JOURNAL_DAMAGED, "line %d of the plan: %s", where.line, where.text);
 	return plan_from_json(j, ret, e);
 }

@@ -25,7 +25,7 @@ int store_record_read(int dirfd, const char *name, json_t **ret, struct err *e)
 {
 	_cleanup_free_ char *text = NULL;
 	json_error_t where;
-	json_t *record;
+	json_t *record = NULL;
 	size_t len;
 	int r;
 
@@ -34,7 +34,9 @@ int store_record_read(int dirfd, const char *name, json_t **ret, struct err *e)
 		return r;
 	if (r < 0)
 		return err_errno(e, r, "cannot read the record %s", name);
-	record = json_loadb(text, len, JSON_REJECT_DUPLICATES, &where);
+	r = jloadb((struct span){ text, len }, &record, &where);
+	if (r == -ENOMEM)
+		return err_oom(e);
 	if (!json_is_object(record)) {
 		json_decref(record);
 		(void)err_set(e, ERR_STORE_DAMAGED, "the record %s is not valid: line %d: %s", name,

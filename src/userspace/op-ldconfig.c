@@ -11,6 +11,7 @@
 #include "base64.h"
 #include "digest.h"
 #include "fd.h"
+#include "jutil.h"
 #include "log.h"
 #include "path.h"
 #include "publish.h"
@@ -136,8 +137,8 @@ static int after_write(const struct plan_ctx *c)
 		if (r >= 0 && json_object_set_new(after, caches[i], digest) < 0)
 			r = -ENOMEM;
 	}
-	if (r >= 0 && !(text = json_dumps(after, JSON_SORT_KEYS)))
-		r = -ENOMEM;
+	if (r >= 0)
+		r = jdump(after, &text);
 	json_decref(after);
 	return r < 0 ? r : publish_bytes(c->undo_fd, AFTER_NAME, text, strlen(text), 0600);
 }
@@ -208,33 +209,34 @@ static void remove_quietly(const struct plan_ctx *c, const char *path, int flags
 		(void)unlinkat(parent, name, flags);
 }
 
-static json_t *after_read(const struct plan_ctx *c)
+/* What apply made of the caches; *ret stays NULL when it never came to say so. */
+static int after_read(const struct plan_ctx *c, json_t **ret)
 {
 	_cleanup_free_ char *text = NULL;
-	json_error_t why;
+	size_t len;
+	int r = read_file_at(c->undo_fd, AFTER_NAME, 4096, &text, &len);
 
-	if (read_file_at(c->undo_fd, AFTER_NAME, 4096, &text, NULL) < 0)
-		return NULL;
-	return json_loads(text, 0, &why);
+	if (r >= 0)
+		r = jloadb((struct span){ text, len }, ret, NULL);
+	return r == -ENOENT || r == -EINVAL ? 0 : r;
 }
 
 static int ldconfig_undo(const struct plan_ctx *c, const json_t *args, const json_t *undo, struct err *e)
 {
 	_cleanup_(err_done) struct err why = ERR_INIT;
 	bool foreign = false;
-	json_t *after;
-	int r = 0;
+	_cleanup_json_ json_t *after = NULL;
+	int r;
 
 	if (!is_first(args) || !undo)
 		return 0;
-	after = after_read(c);
+	r = after_read(c, &after);
 	for (size_t i = 0; r >= 0 && i < ARRAY_LEN(caches); i++) {
 		if (is_ours(c, after, caches[i]))
 			r = cache_restore(c, caches[i], json_object_get(undo, caches[i]));
 		else
 			foreign = true;
 	}
-	json_decref(after);
 	if (r < 0)
 		return err_errno(e, r, "bringing back the loader's cache");
 	for (size_t i = 0; i < ARRAY_LEN(leftovers); i++)

@@ -3,6 +3,7 @@
 
 #include "digest.h"
 #include "fd.h"
+#include "jutil.h"
 #include "parse.h"
 #include "path.h"
 #include "strbuf.h"
@@ -70,10 +71,12 @@ static int record_check(const json_t *record, struct err *e)
 int record_parse(const char *text, size_t len, json_t **ret, struct err *e)
 {
 	json_error_t why;
-	json_t *record = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
-	int r;
+	json_t *record = NULL;
+	int r = jloadb((struct span){ text, len }, &record, &why);
 
-	if (!record)
+	if (r == -ENOMEM)
+		return err_oom(e);
+	if (r < 0)
 		return err_set(e, ERR_INSTALL_RECORD, "line %d: %s", why.line, why.text);
 	r = record_check(record, e);
 	if (r < 0) {
@@ -103,14 +106,11 @@ int record_read(int root_fd, json_t **ret, struct err *e)
 
 int record_emit(const json_t *record, char **ret, size_t *ret_len)
 {
-	_cleanup_free_ char *text = json_dumps(record, JSON_INDENT(1) | JSON_SORT_KEYS);
-	char *line = text ? str_printf("%s\n", text) : NULL;
+	int r = jdump(record, ret);
 
-	if (!line)
-		return -ENOMEM;
-	*ret = line;
-	*ret_len = strlen(line);
-	return 0;
+	if (r >= 0)
+		*ret_len = strlen(*ret);
+	return r;
 }
 
 const json_t *record_find(const json_t *record, const char *path)
