@@ -161,5 +161,8 @@ int plan_undo(const struct plan_state *st, const char *target, const char *txid,
 	if (json_array_size(changed) && !force)
 		return changed_refuse(changed, e);
 	r = undo_run(st, target_fd, history, &j, host, e);
-	return r < 0 ? err_wrap(e, "undo of \"%s\"", j.plan->title) : 0;
+	if (r >= 0)
+		return 0;
+	(void)err_next(e, "run: nvdriver recover (it finishes what was begun)");
+	return err_wrap(e, "undo of \"%s\"", j.plan->title);
 }

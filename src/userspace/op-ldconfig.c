@@ -164,19 +164,42 @@ static int ldconfig_apply(const struct plan_ctx *c, const json_t *args, const js
 	return r < 0 ? err_errno(e, r, "noting the state of the loader's cache") : 0;
 }
 
-/* Is the cache as ldconfig left it (or its run never ended)? */
-static bool is_ours(const struct plan_ctx *c, const json_t *after, const char *path)
+/* What stands in a cache's place: still what ldconfig left (or its run never ended), already what was there before
+ * (a killed undo came this far), or somebody else's. */
+enum found { FOUND_OURS, FOUND_OLD, FOUND_FOREIGN };
+
+static int cache_is_old(const struct plan_ctx *c, const char *path, const json_t *old)
+{
+	_cleanup_free_ char *bytes = NULL, *text = NULL;
+	const char *want = json_string_value(json_object_get(old, "bytes_base64"));
+	size_t len = 0;
+	mode_t mode;
+	int r = cache_read(c->host->root_fd, path, &bytes, &len, &mode);
+
+	if (r == -ENOENT)
+		return !want;
+	if (r >= 0)
+		r = base64_encode((const uint8_t *)bytes, len, &text);
+	return r < 0 ? r : want && strcmp(text, want) == 0;
+}
+
+static int cache_look(const struct plan_ctx *c, const json_t *after, const json_t *old, const char *path)
 {
 	json_t *now = NULL;
 	bool same;
+	int r;
 
 	if (!after)
-		return true;
-	if (cache_digest(c->host->root_fd, path, &now) < 0)
-		return false;
+		return FOUND_OURS;
+	r = cache_digest(c->host->root_fd, path, &now);
+	if (r < 0)
+		return r;
 	same = json_equal(now, json_object_get(after, path)) == 1;
 	json_decref(now);
-	return same;
+	if (same)
+		return FOUND_OURS;
+	r = cache_is_old(c, path, old);
+	return r < 0 ? r : r ? FOUND_OLD : FOUND_FOREIGN;
 }
 
 static int cache_restore(const struct plan_ctx *c, const char *path, const json_t *old)
@@ -195,8 +218,10 @@ static int cache_restore(const struct plan_ctx *c, const char *path, const json_
 	r = base64_decode(SPAN(text), &bytes, &len);
 	if (r < 0)
 		return r;
-	return publish_bytes(parent, name, bytes, len,
-			     (mode_t)json_integer_value(json_object_get(old, "mode")) & 0777);
+	r = publish_bytes(parent, name, bytes, len,
+			  (mode_t)json_integer_value(json_object_get(old, "mode")) & 0777);
+	/* Also what a killed undo before this one left there. */
+	return r < 0 ? r : publish_sweep(parent);
 }
 
 static void remove_quietly(const struct plan_ctx *c, const char *path, int flags)
@@ -232,10 +257,12 @@ static int ldconfig_undo(const struct plan_ctx *c, const json_t *args, const jso
 		return 0;
 	r = after_read(c, &after);
 	for (size_t i = 0; r >= 0 && i < ARRAY_LEN(caches); i++) {
-		if (is_ours(c, after, caches[i]))
-			r = cache_restore(c, caches[i], json_object_get(undo, caches[i]));
-		else
-			foreign = true;
+		const json_t *old = json_object_get(undo, caches[i]);
+
+		r = cache_look(c, after, old, caches[i]);
+		foreign |= r == FOUND_FOREIGN;
+		if (r == FOUND_OURS || r == FOUND_OLD)
+			r = cache_restore(c, caches[i], old);
 	}
 	if (r < 0)
 		return err_errno(e, r, "bringing back the loader's cache");

@@ -1,49 +1,262 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# The whole program killed by strace at entry of its calls that change a file system: each rename, and every
-# STRIDE-th of the others. Then: recover twice, no leftovers, the command again, the same tree as undisturbed.
+# Promise 1, tried on the whole program: strace kills it at entry of its calls that change a file system, or lets
+# one of them fail. Afterwards: recover twice, old or new, every object whole, no leftovers, and the command run
+# again ends like one that was never disturbed.
 #
-#   program.sh NVDRIVER WORKDIR COMMAND...     COMMAND may use @STORE@ and @ROOT@; WORKDIR/seed/{root,store} is
-#                                              copied for each try. STRIDE=1 leaves out nothing.
-set -eu
-nvdriver=$1 work=$2; shift 2
-stride=${STRIDE:-11}
-command -v strace >/dev/null || { echo "skipped: no strace"; exit 77; }
-calls="rename renameat renameat2 unlinkat mkdirat linkat symlinkat fsync syncfs write copy_file_range"
-
-fresh() { rm -rf "$work/root" "$work/store"; cp -a "$work/seed/." "$work/"; mkdir -p "$work/root" "$work/store"; }
-args() { for a in "$@"; do a=${a//@STORE@/$work/store}; printf '%s\0' "${a//@ROOT@/$work/root}"; done; }
-state() { (cd "$work" && find root -printf '%P %y %m %l\n' | grep -v '^var/lib/nvdriver/' | sort
-	find root -type f ! -path 'root/var/lib/nvdriver/*' -print0 | sort -z | xargs -0r sha256sum); }
-run() { "$nvdriver" "${argv[@]}" >"$work/out" 2>&1; }
-recover() { "$nvdriver" --store "$work/store" recover >"$work/out" 2>&1; }
-clean() { [ -z "$(find "$work/root" "$work/store" -name '.nvdriver-*' -print -quit)" ] && \
-	[ -z "$(ls -A "$work/store/journal")" ] && [ -z "$(ls -A "$work/store/tmp")" ]; }
-fail() { echo "FAILED: $*"; cat "$work/out"; exit 1; }
-
-mapfile -d '' -t argv < <(args "$@")
-fresh; old=$(state); run || fail "undisturbed run"; new=$(state)
-tries=0
-for call in $calls; do
-	step=$stride; [ "${call#rename}" = "$call" ] || step=1
-	for ((n = 1;; n += step)); do
-		fresh
-		rc=0
-		strace -f -qq -o /dev/null -e trace=none -e "inject=$call:signal=KILL:when=$n" \
-			"$nvdriver" "${argv[@]}" >"$work/out" 2>&1 || rc=$?
-		[ $rc != 0 ] || break
-		tries=$((tries + 1))
-		[ -d "$work/store/journal" ] || continue # killed before there was a store
-		recover || fail "recover after $call $n"
-		now=$(state)
-		[ "$now" = "$old" ] || [ "$now" = "$new" ] || fail "$call $n: neither old nor new"
-		clean || fail "$call $n: something is left behind"
-		recover || fail "second recover after $call $n"
-		[ "$(state)" = "$now" ] || fail "$call $n: the second recover changed something"
-		run || fail "run again after $call $n"
-		[ "$(state)" = "$new" ] || fail "$call $n: running again does not converge"
-	done
+#   program.sh [--full] [--row] SCENARIO...      prepare, install, undo, gc
+#
+# Without --full it is a sample (a fixed stride), so that it takes seconds. --row prints only the numbers of each
+# scenario, for table.sh. NVDRIVER and FIXTURE name the two programs.
+set -u
+: "${NVDRIVER:?names the binary under test}" "${FIXTURE:?names the program that makes the fixture}"
+full=no row=no
+while [ "${1#--}" != "${1:-}" ]; do
+	case $1 in
+	--full) full=yes ;;
+	--row) row=yes ;;
+	*) echo "usage: program.sh [--full] [--row] SCENARIO..." >&2; exit 2 ;;
+	esac
+	shift
 done
-[ $tries -gt 0 ] || fail "nothing was killed"
-echo "killed at $tries calls, always old or new"
+
+skip() { echo "skipped: $1"; exit 77; }
+for tool in strace gcc make openssl; do command -v $tool >/dev/null || skip "no $tool"; done
+strace -o /dev/null -e trace=none -e inject=write:error=EIO:when=9999 true 2>/dev/null || skip "strace cannot trace here"
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/nvd-program.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+export LC_ALL=C TMPDIR=$work UBSAN_OPTIONS=halt_on_error=1:exitcode=99
+unset SOURCE_DATE_EPOCH NVDRIVER_STORE
+# LeakSanitizer cannot look at a traced program.
+traced="detect_leaks=0:exitcode=99"
+export ASAN_OPTIONS=exitcode=99
+version=535.1.2
+
+names="renameat renameat2 unlinkat linkat symlinkat mkdirat"
+others="openat write copy_file_range fsync syncfs fchmod fchmodat fchownat utimensat ftruncate flock"
+all="$names $others"
+errors=(ENOSPC EIO ENOMEM)
+
+fail() {
+	echo "FAILED: $scenario: $*"
+	[ -s "$work/out" ] && sed 's/^/  | /' "$work/out" | tail -20
+	[ -s "$work/difference" ] && head -20 "$work/difference"
+	exit 1
+}
+nvd() { timeout 60 "$NVDRIVER" --store "$work/store" "$@" >"$work/out" 2>&1 </dev/null; }
+
+# -- the fixture, and the scenarios --
+
+fixture_make() {
+	"$FIXTURE" "$work" || exit 1
+	echo 'int nv_core(int x) { return x + 1; }' >core.c
+	gcc -g -c core.c -o driver/kernel/nvidia/nv-kernel.o_binary || exit 1
+	"$NVDRIVER" runfile pack driver -o driver.run >/dev/null || exit 1
+	openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 3650 -subj /CN=test 2>/dev/null || exit 1
+	mkdir seed
+	mv root seed/root
+	mkdir seed/store
+}
+prepare=(prepare "$work/driver.run" --kernel-source "$work/kernel" --key "$work/key.pem" --cert "$work/cert.pem" --package)
+install=(--root "$work/root" install $version --force)
+undo=(--root "$work/root" undo)
+seed_is() { # COMMAND...: what the command makes of the seed is the next seed
+	fresh
+	nvd "$@" || fail "making the fixture: $*"
+	rm -rf seed/root seed/store
+	cp -a root store seed/
+}
+prepare_seed() { :; }
+install_seed() { seed_is "${prepare[@]}"; }
+undo_seed() { install_seed; seed_is "${install[@]}"; }
+gc_seed() { # everything prepared, and nothing refers to it any more
+	install_seed
+	find seed/store/refs -type f -delete
+}
+command_of() {
+	case $1 in
+	prepare) argv=("${prepare[@]}") ;;
+	install) argv=("${install[@]}") ;;
+	undo) argv=("${undo[@]}") ;;
+	gc) argv=(gc) ;;
+	*) echo "no scenario $1" >&2; exit 2 ;;
+	esac
+}
+fresh() { rm -rf root store; cp -a seed/root seed/store .; }
+
+# -- what is there --
+
+# Names that differ from run to run are masked; records and logs hold times, so only their names count.
+root_state() {
+	find root -printf '%y %m %p %l\n' | sed -E 's,/undo-[0-9a-f]{16},/undo-x,'
+	find root -type f ! -path 'root/var/lib/nvdriver/*' -exec sha256sum {} +
+}
+store_state() {
+	find store/trees store/objects store/modules store/probes store/packages store/images store/refs ! -type d \
+		! -name '*.json' ! -name '*.log' -exec sha256sum {} +
+	find store/trees store/objects store/modules store/probes store/packages store/images ! -type d -printf '%y %m %p %l\n'
+	find store/refs -type f -printf '%p\n'
+}
+state() { # NAME
+	root_state | sort >"$1.root"
+	store_state 2>/dev/null | sort >"$1.store"
+}
+# Each object and each reference that is there is all of what it was before or is in the end.
+store_is_whole() {
+	awk '
+	function key(line,  a, m) {
+		if (match(line, /store\/[a-z]+\/[0-9a-f]+/) && line !~ /store\/refs\//) return substr(line, RSTART, RLENGTH)
+		return line
+	}
+	{ whole[FILENAME, key($0)] = whole[FILENAME, key($0)] "\n" $0 }
+	FILENAME == "now.store" { here[key($0)] = 1 }
+	END {
+		for (k in here)
+			if (whole["now.store", k] != whole["old.store", k] && whole["now.store", k] != whole["new.store", k]) {
+				print k ":" whole["now.store", k] "\n-- and not:" whole["new.store", k]
+				bad = 1
+			}
+		exit bad
+	}' old.store new.store now.store >difference
+}
+# All that was asked for is there. Objects and probe answers are caches: without one the next build takes longer.
+is_new() {
+	{ diff now.root new.root; diff <(grep -Ev 'store/(objects|probes)/' now.store) <(grep -Ev 'store/(objects|probes)/' new.store); } >difference
+	[ ! -s difference ]
+}
+old_or_new() {
+	cmp -s now.root old.root || cmp -s now.root new.root || { diff now.root new.root >difference; return 1; }
+	store_is_whole
+}
+clean() {
+	find root store \( -name '.nvdriver-*' -o -path 'store/journal/*' -o -path 'store/tmp/*' \) -print >difference
+	[ ! -s difference ]
+}
+again() { # undo has nothing left to undo the second time
+	nvd "${argv[@]}" || { [ "$scenario" = undo ] && grep -q undo-nothing out; }
+}
+
+# -- one try --
+
+# inject CALL WHAT N: the traced program; its status in $rc
+inject() {
+	rc=0
+	{ # in a group, whose errors are the shell's own words on the killed program
+		ASAN_OPTIONS=$traced timeout 60 strace $follow -qq -o trace -e "trace=$1" -e "inject=$1:$2:when=$3" \
+			"$NVDRIVER" --store "$work/store" "${argv[@]}" >out 2>&1 </dev/null || rc=$?
+	} 2>/dev/null
+}
+after() { # WHERE
+	local where=$1
+	if [ -e store/format ]; then # its last file: before it is there, there is no store to recover
+		nvd recover || fail "$where: recover"
+		state now
+		old_or_new || fail "$where: neither old nor new"
+		clean || fail "$where: something is left behind"
+		nvd recover || fail "$where: second recover"
+		state second
+		cmp -s now.root second.root && cmp -s now.store second.store || fail "$where: the second recover changed something"
+		nvd verify || fail "$where: an object is damaged"
+	fi
+	again || fail "$where: run again"
+	state now
+	is_new || fail "$where: running again does not converge"
+	clean || fail "$where: something is left behind by the run after it"
+}
+try_kill() { # CALL N
+	fresh
+	inject "$1" signal=KILL "$2"
+	[ "$rc" != 99 ] || fail "killed at $1 $2: a sanitizer's report"
+	grep -q 'killed by SIGKILL' trace || return 0
+	killed=$((killed + 1))
+	after "killed at $1 $2"
+}
+try_error() { # CALL N ERROR
+	fresh
+	inject "$1" "error=$3" "$2"
+	[ "$rc" -lt 99 ] || [ "$rc" = 127 ] || fail "$1 $2 answers $3: status $rc"
+	grep -q INJECTED trace || return 0
+	failed=$((failed + 1))
+	state now
+	if [ "$rc" = 0 ]; then
+		is_new || fail "$1 $2 answers $3: success without the result"
+		tolerated=$((tolerated + 1))
+	elif ! grep -q 'nvdriver recover' out; then
+		old_or_new || fail "$1 $2 answers $3: neither old nor new, and no word of recover"
+	fi
+	after "$1 $2 answers $3"
+}
+
+# -- all of a scenario --
+
+count() { # CALL: how often one process or thread of the undisturbed run makes it
+	awk -v call="$1(" '{ at = $1 ~ /^[0-9]+$/ ? 2 : 1 } index($at, call) == 1 { n[at == 2 ? $1 : 0]++ }
+		END { for (p in n) if (n[p] > m) m = n[p]; print m + 0 }' counts
+}
+counts_take() {
+	fresh
+	ASAN_OPTIONS=$traced strace $follow -qq -o counts -e "trace=${all// /,}" "$NVDRIVER" --store "$work/store" "${argv[@]}" \
+		>out 2>&1 </dev/null || fail "the traced run"
+}
+# each CALLS STRIDE TRY: a fixed stride over the calls of all names together, so that no name is always at its first.
+each() {
+	local call n at=0
+	for call in $1; do
+		for ((n = 1; n <= $(count "$call"); n++)); do
+			at=$((at + 1))
+			[ $((at % $2)) = 0 ] || continue
+			case $3 in
+			kill) try_kill "$call" "$n" ;;
+			error) try_error "$call" "$n" "${errors[$((at / $2 % 3))]}" ;;
+			esac
+		done
+	done
+	calls=$((calls + at))
+}
+scenario_run() {
+	scenario=$1
+	command_of "$scenario"
+	rm -rf seed
+	cp -a pristine seed
+	"${scenario}_seed"
+	fresh
+	state old
+	nvd "${argv[@]}" || fail "the undisturbed run"
+	state new
+	clean || fail "the undisturbed run leaves something behind"
+	! cmp -s old.root new.root || ! cmp -s old.store new.store || fail "the undisturbed run changes nothing"
+	killed=0 failed=0 tolerated=0 calls=0
+	follow=
+	counts_take
+	each "$names" "${stride[0]}" kill
+	each "$others" "${stride[1]}" kill
+	each "$names" "${stride[2]}" error
+	each "$others" "${stride[3]}" error
+	# Once more with the threads and child programs: each of them counts its own calls.
+	follow="-f --seccomp-bpf"
+	calls_main=$((calls / 2))
+	counts_take
+	each "$names $others" "${stride[4]}" kill
+	each "$names $others" "${stride[4]}" error
+	[ $killed -gt 0 ] && [ $failed -gt 0 ] || fail "nothing was tried"
+	if [ $row = yes ]; then
+		printf '| nvdriver %s | %d | %d | %d | %d |\n' "$scenario" $calls_main $killed $failed $tolerated
+	else
+		echo "$scenario: of $calls_main calls; killed $killed times, $failed calls failed ($tolerated of them tolerated): old or new each time"
+	fi
+}
+
+[ $# -gt 0 ] || set -- prepare install undo gc
+fixture_make
+mv seed pristine
+for s; do
+	case $full$s in
+	yes*) stride=(1 1 1 1 7) ;;
+	noprepare) stride=(7 97 23 131 997) ;;
+	*) stride=(7 41 17 61 397) ;;
+	esac
+	scenario_run "$s"
+done
