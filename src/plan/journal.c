@@ -48,6 +48,18 @@ static bool parse_step(struct span line, const char *word, size_t *ret)
 	return true;
 }
 
+static bool parse_target(struct span line, char out[256])
+{
+	static const char word[] = "target ";
+	size_t len = strlen(word);
+
+	if (line.len <= len || line.len - len >= 256 || memcmp(line.p, word, len) != 0)
+		return false;
+	memcpy(out, line.p + len, line.len - len);
+	out[line.len - len] = '\0';
+	return name_is_safe(out);
+}
+
 int journal_log_parse(const char *text, size_t len, struct journal_log *ret)
 {
 	struct journal_log log = { 0 };
@@ -57,7 +69,8 @@ int journal_log_parse(const char *text, size_t len, struct journal_log *ret)
 	while (rest.len && rest.p[rest.len - 1] != '\n')
 		rest.len--;
 	while (span_line(&rest, &line)) {
-		if (parse_step(line, "begin ", &log.begun) || parse_step(line, "done ", &log.done))
+		if (parse_step(line, "begin ", &log.begun) || parse_step(line, "done ", &log.done) ||
+		    parse_target(line, log.target))
 			continue;
 		if (span_eq(line, "commit"))
 			log.committed = true;
@@ -149,6 +162,7 @@ int journal_create(const struct plan_state *st, const struct plan *plan, const s
 		   json_int_t sequence, struct journal *ret, struct err *e)
 {
 	_cleanup_(journal_done) struct journal j = JOURNAL_INIT;
+	_cleanup_free_ char *first = NULL;
 	char random[64];
 	int r;
 
@@ -166,8 +180,9 @@ int journal_create(const struct plan_state *st, const struct plan *plan, const s
 	}
 	if (r >= 0 && fsync(st->journal_fd) < 0)
 		r = -errno;
+	first = str_printf("target %s\n", plan->target);
 	if (r >= 0)
-		r = publish_bytes(j.dir_fd, "log", "", 0, 0600);
+		r = first ? publish_bytes(j.dir_fd, "log", first, strlen(first), 0600) : -ENOMEM;
 	r = r < 0 ? err_errno(e, r, "cannot create a journal")
 		  : json_publish(j.dir_fd, "plan.json", j.head, e);
 	if (r < 0) {
@@ -210,6 +225,17 @@ static int log_load(struct journal *j, struct err *e)
 	if (r >= 0 && j->log.begun > j->plan->n_ops)
 		r = -EINVAL;
 	return r < 0 ? err_set(e, ERR_JOURNAL_DAMAGED, "the log of a journal cannot be read") : 0;
+}
+
+bool journal_concerns(const struct plan_state *st, const char *id, const char *target)
+{
+	_cleanup_close_ int dir = dir_open_at(st->journal_fd, id);
+	_cleanup_free_ char *text = NULL;
+	struct journal_log log;
+	size_t len;
+
+	return dir >= 0 && read_file_at(dir, "log", LOG_SIZE_MAX, &text, &len) >= 0 &&
+	       journal_log_parse(text, len, &log) >= 0 && strcmp(log.target, target) == 0;
 }
 
 int journal_load(int dir_fd, const char *id, struct journal *ret, struct err *e)

@@ -30,6 +30,8 @@ int journal_create(const struct plan_state *st, const struct plan *plan, const s
 		   json_int_t sequence, struct journal *ret, struct err *e);
 /* From a directory that the caller holds (taken over, also on failure). -ENOENT silently: without plan.json. */
 int journal_load(int dir_fd, const char *id, struct journal *ret, struct err *e);
+/* Does its log name this target? For journals whose plan cannot be read. */
+bool journal_concerns(const struct plan_state *st, const char *id, const char *target);
 int journal_say(struct journal *j, struct err *e, const char *fmt, ...) _printf_(3, 4);
 
 struct plan_ctx journal_ctx(const struct journal *j, const struct host *host, size_t index);

@@ -14,7 +14,7 @@
  * directions appears twice: last with its argv, first with its undo_argv.
  *
  * The journal is one directory per transaction, held by its maker (livedir.h): plan.json, undo-<n>.json, and in
- * `log` one synced line per step: "begin <n>", "done <n>", "commit", "undo". plan.json is the first thing removed
+ * `log` one synced line per step: "target <name>", "begin <n>", "done <n>", "commit", "undo". plan.json is the first thing removed
  * and the last written: without it nothing has happened. A transaction that ended well is moved to
  * targets/<name>/history/<id>/, from where `undo` works. Whatever recover finds in journal/ without a living
  * maker is taken back in reverse order or, when the commit line is there, finished. */
@@ -114,6 +114,7 @@ int plan_history(const struct plan_state *st, const char *target /* NULL = all *
 struct journal_log {
 	size_t begun, done;
 	bool committed, undoing;
+	char target[256]; /* whose it is, also when plan.json cannot be read; "" = not said */
 };
 int journal_log_parse(const char *text, size_t len, struct journal_log *ret);
 int plan_parse(const char *text, size_t len, struct plan **ret, struct err *e);

@@ -129,6 +129,16 @@ static int recover_one(const struct plan_state *st, const char *id, const char *
 	return r < 0 ? r : 1;
 }
 
+static int stuck(const char *id, const struct err *why, struct err *e)
+{
+	(void)err_set(e, ERR_JOURNAL_STUCK, "journal %s: %s", id, why->reason ? why->reason : "?");
+	return err_next(
+	    e,
+	    "remove the cause, then run: nvdriver recover; if what it was about is gone for good, "
+	    "remove the directory journal/%s of the store",
+	    id);
+}
+
 static int recover_all(const struct plan_state *st, const char *target, struct err *e)
 {
 	_cleanup_strv_ char **ids = NULL;
@@ -147,9 +157,8 @@ static int recover_all(const struct plan_state *st, const char *target, struct e
 			n += r;
 			continue;
 		}
-		if (target)
-			return err_set(e, ERR_JOURNAL_STUCK, "journal %s: %s", *id,
-				       own.reason ? own.reason : "?");
+		if (target && (r == -ENOMEM || journal_concerns(st, *id, target)))
+			return stuck(*id, &own, e);
 		log_warn("journal %s cannot be taken back: %s", *id, own.reason ? own.reason : "?");
 	}
 	return n;
