@@ -22,8 +22,9 @@ const struct cmd cmd_list = {
 	.name = "list",
 	.summary = "show what the store holds",
 	.max_args = 0,
-	.description = "Lists drivers, module sets, kernel build trees and packages of the store, with their "
-		       "names, ids and paths.",
+	.description =
+	    "Lists drivers, module sets, kernel build trees, images and packages of the store, with their "
+	    "names, ids and paths.",
 	.flags = CMD_STORE_READ,
 	.run = list_cmd,
 };

@@ -32,8 +32,7 @@ static void ui_drivers(const json_t *drivers)
 	const json_t *d;
 	size_t i;
 
-	json_array_foreach(drivers, i, d)
-	{
+	json_array_foreach (drivers, i, d) {
 		out_text("%-12s %s %s, %s, %s from %s (%s)\n", i ? "" : "drivers", ui_str(d, "version", "?"),
 			 ui_str(d, "arch", "?"), ui_str(d, "kind", "?"),
 			 ui_size((unsigned long long)json_integer_value(json_object_get(d, "size_bytes"))),
@@ -47,8 +46,7 @@ static void ui_sets(const json_t *sets)
 	const json_t *s;
 	size_t i;
 
-	json_array_foreach(sets, i, s)
-	{
+	json_array_foreach (sets, i, s) {
 		const char *cert = ui_str(s, "certificate", "unsigned");
 
 		out_text("%-12s %s %s for %s, %s%.12s\n", i ? "" : "module sets", ui_str(s, "driver", "?"),
@@ -63,11 +61,24 @@ static void ui_kernels(const json_t *kernels)
 	const json_t *k;
 	size_t i;
 
-	json_array_foreach(kernels, i, k)
-	{
+	json_array_foreach (kernels, i, k) {
 		out_text("%-12s %s (%s)\n", i ? "" : "kernels", ui_str(k, "release", "?"),
 			 ui_str(k, "arch", "?"));
 		out_text("%-12s   %s\n", "", ui_str(k, "path", ""));
+	}
+}
+
+static void ui_images(const json_t *images)
+{
+	const json_t *m;
+	size_t i;
+
+	json_array_foreach (images, i, m) {
+		const char *name = json_string_value(json_array_get(json_object_get(m, "names"), 0));
+
+		out_text("%-12s %s, %s\n", i ? "" : "images", name ? name : "of a tree without a name",
+			 ui_size((unsigned long long)json_integer_value(json_object_get(m, "size_bytes"))));
+		out_text("%-12s   %s\n", "", ui_str(m, "path", ""));
 	}
 }
 
@@ -79,6 +90,7 @@ void ui_store(const json_t *list)
 	ui_drivers(json_object_get(list, "drivers"));
 	ui_sets(json_object_get(list, "module_sets"));
 	ui_kernels(json_object_get(list, "kernels"));
+	ui_images(json_object_get(list, "images"));
 	if (packages)
 		out_text("packages     %zu package%s packed or kept by name\n", packages,
 			 packages == 1 ? "" : "s");

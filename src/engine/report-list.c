@@ -3,12 +3,14 @@
 #include "report.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 /* Objects of one kind with every ref that names them. */
 struct named {
 	struct engine *en;
 	json_t *by_id; /* id -> array of names */
 	enum store_kind kind;
+	json_t *rows; /* of images */
 };
 
 static int named_add(const char *name, enum store_kind kind, const char *id, void *arg)
@@ -54,7 +56,7 @@ static int named_row(struct named *n, const char *id, json_t *names, const char 
 
 static int list_kind(struct engine *en, enum store_kind kind, const char *const *fields, json_t **ret)
 {
-	struct named n = { en, json_object(), kind };
+	struct named n = { en, json_object(), kind, NULL };
 	json_t *rows = json_array(), *names;
 	const char *id;
 	int r = 0;
@@ -75,13 +77,46 @@ static int list_kind(struct engine *en, enum store_kind kind, const char *const 
 	return r;
 }
 
+/* One row per image, with the names its tree goes by. */
+static int image_row(const char *id, void *arg)
+{
+	struct named *n = arg;
+	_cleanup_free_ char *path = store_object_path(n->en->store, STORE_IMAGE, id);
+	struct stat st;
+	json_t *names = json_object_get(n->by_id, id), *row;
+
+	/* A record without its image: being built, or removed. */
+	if (!path || stat(path, &st) < 0)
+		return path ? 0 : -ENOMEM;
+	row = json_pack("{s:s,s:s,s:I,s:o}", "id", id, "path", path, "size_bytes", (json_int_t)st.st_size,
+			"names", names ? json_incref(names) : json_array());
+	return json_array_append_new(n->rows, row) < 0 ? -ENOMEM : 0;
+}
+
+static int list_images(struct engine *en, json_t **ret)
+{
+	struct named n = { en, json_object(), STORE_TREE, json_array() };
+	int r = n.by_id && n.rows ? 0 : -ENOMEM;
+
+	if (r == 0 && en->store)
+		r = store_ref_list(en->store, "", named_add, &n);
+	if (r == 0 && en->store)
+		r = store_list(en->store, STORE_IMAGE, image_row, &n);
+	json_decref(n.by_id);
+	if (r < 0)
+		json_decref(n.rows);
+	else
+		*ret = n.rows;
+	return r;
+}
+
 int report_list(struct engine *en, json_t **ret, struct err *e)
 {
 	static const char *const tree_fields[] = { "version", "arch",	    "kind", "source",
 						   "trust",   "size_bytes", NULL };
 	static const char *const kernel_fields[] = { "release", "arch", "vermagic", NULL };
 	static const char *const none[] = { NULL };
-	json_t *drivers = NULL, *kernels = NULL, *packages = NULL, *sets = NULL;
+	json_t *drivers = NULL, *kernels = NULL, *packages = NULL, *images = NULL, *sets = NULL;
 	int r;
 
 	r = list_kind(en, STORE_TREE, tree_fields, &drivers);
@@ -89,18 +124,21 @@ int report_list(struct engine *en, json_t **ret, struct err *e)
 		r = list_kind(en, STORE_KERNEL, kernel_fields, &kernels);
 	if (r == 0)
 		r = list_kind(en, STORE_PACKAGE, none, &packages);
+	if (r == 0)
+		r = list_images(en, &images);
 	if (r < 0)
 		r = err_errno(e, r, "cannot list the store");
 	else if (en->store)
 		r = modset_list(en->store, NULL, NULL, &sets, e);
 	if (r == 0)
-		*ret = json_pack("{s:s?,s:o,s:o,s:o,s:o}", "store", en->store ? en->store->path : NULL,
+		*ret = json_pack("{s:s?,s:o,s:o,s:o,s:o,s:o}", "store", en->store ? en->store->path : NULL,
 				 "drivers", drivers, "module_sets", sets ? sets : json_array(), "kernels",
-				 kernels, "packages", packages);
+				 kernels, "packages", packages, "images", images);
 	if (r < 0) {
 		json_decref(drivers);
 		json_decref(kernels);
 		json_decref(packages);
+		json_decref(images);
 		return r;
 	}
 	return *ret ? 0 : err_oom(e);

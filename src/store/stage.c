@@ -131,6 +131,8 @@ int store_remove(struct store *s, enum store_kind kind, const char *id, struct e
 		return err_errno(e, dir, "cannot open %s/%s", s->path, store_kind_dir(kind));
 	/* Gone from its place in one step; taken apart where only recover looks. */
 	r = publish_rename(dir, strchr(name, '/') + 1, st.dir_fd, "removed", false);
+	if ((r >= 0 || r == -ENOENT) && kind == STORE_IMAGE)
+		r = image_record_remove(dir, id);
 	if (r < 0 && r != -ENOENT)
 		return err_errno(e, r, "cannot remove %s from %s", name, s->path);
 	return 0;

@@ -281,16 +281,18 @@ char *store_object_path(struct store *s, enum store_kind kind, const char *id)
 	return name ? str_printf("%s/%s", s->path, name) : NULL;
 }
 
-/* The id a directory entry stands for, or NULL for what is not an object. */
+/* The id a directory entry stands for, or NULL for what is not an object. An image is listed by its record, which
+ * is there longer than the image. */
 static char *object_id(enum store_kind kind, const char *name)
 {
-	size_t len = strlen(name), cut = strlen(IMAGE_SUFFIX);
+	size_t len = strlen(name), cut = strlen(IMAGE_RECORD_SUFFIX);
 
 	if (!name_is_safe(name) || name[0] == '.')
 		return NULL;
 	if (kind != STORE_IMAGE)
 		return strdup(name);
-	return len > cut && strcmp(name + len - cut, IMAGE_SUFFIX) == 0 ? strndup(name, len - cut) : NULL;
+	return len > cut && strcmp(name + len - cut, IMAGE_RECORD_SUFFIX) == 0 ? strndup(name, len - cut)
+									       : NULL;
 }
 
 int store_list(struct store *s, enum store_kind kind, store_list_fn fn, void *arg)

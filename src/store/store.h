@@ -102,9 +102,13 @@ enum store_verify { STORE_VERIFY_QUICK, STORE_VERIFY_FULL };
  * difference; problems (an array, may be NULL) collects all as strings. */
 int store_tree_verify(struct store *s, const char *id, enum store_verify how, json_t *problems, struct err *e);
 
-/* An immutable EROFS image of the tree's payload as images/<id>.erofs, the same bytes on every machine: 1 = built
- * now, 0 = there already. Runs mkfs.erofs (ERR_TOOL_MISSING). */
+/* An immutable EROFS image of the tree's payload as images/<id>.erofs, the same bytes from the same tree wherever it
+ * is built with one version of mkfs.erofs, and images/<id>.json: {"tree", "sha256", "size_bytes"}. 1 = built now, 0 = there
+ * already. Runs mkfs.erofs (ERR_TOOL_MISSING). A view made from a driver's tree has an image by being a tree itself. */
 int store_image_build(struct store *s, const char *id, struct err *e);
+/* A descriptor of the image once all its bytes match its record, else ERR_STORE_DAMAGED; ERR_STORE_MISSING when there is
+ * none. ret_fd may be NULL. */
+int store_image_open(struct store *s, const char *id, int *ret_fd, struct err *e);
 
 /* What neither a ref nor a target nor a running transaction reaches. A record reaches every object whose id it
  * mentions anywhere, alone or as part of a path, and so on from there. Objects that are locked stay. ret_list: an array of
@@ -112,16 +116,31 @@ int store_image_build(struct store *s, const char *id, struct err *e);
 struct store_gc_result { uint64_t objects, bytes; };
 int store_gc(struct store *s, bool dry_run, json_t **ret_list, struct store_gc_result *ret, struct err *e);
 
-/* Give a tree to a target directory. What the receiver may do decides what is safe:
- *   STORE_RECEIVER_OWN    the directory must stand on its own (an image, a root that is copied or outlives mounts) and may be written: reflink, copy
- *   STORE_RECEIVER_MOUNT  mounts are fine and the receiver cannot undo them: read-only bind first
- *   STORE_RECEIVER_TRUSTED nobody writes there but us: hard links are allowed besides
- * A hard link shares the file itself, so a privileged container could alter the store through it: refused
- * (ERR_UNSUPPORTED) but for STORE_RECEIVER_TRUSTED. SHARE_AUTO takes the first that works of bind (MOUNT), reflink, hard link (TRUSTED),
- * copy; ret_used says which. The name `to` must not exist; on failure nothing is left there. */
-enum store_share { SHARE_AUTO, SHARE_REFLINK, SHARE_HARDLINK, SHARE_BIND, SHARE_COPY };
-enum store_receiver { STORE_RECEIVER_OWN, STORE_RECEIVER_MOUNT, STORE_RECEIVER_TRUSTED };
-const char *store_share_name(enum store_share m);
+/* Give a tree to a target directory. What the receiver is decides what is safe; `auto` takes the first that works, in
+ * the order of this table:
+ *   erofs     the tree's image, mounted read-only; only if it was built          READER PRIVILEGED
+ *   bind      the tree mounted read-only                                         READER
+ *   overlay   the tree below, changes in the receiver's own .<to>.overlay/       WRITER
+ *   reflink   clones that share blocks, where the file systems can               all
+ *   hardlink  the same files by a second name                                    TRUSTED
+ *   copy                                                                         all
+ * A hard link is the store's own file and a bind mount can be remounted by who has the right to mount, so neither is
+ * ever given to a privileged receiver; an image has nothing behind it that could be written. */
+enum store_share { SHARE_AUTO, SHARE_EROFS, SHARE_BIND, SHARE_OVERLAY, SHARE_REFLINK, SHARE_HARDLINK, SHARE_COPY };
+enum store_receiver {
+	STORE_RECEIVER_OWN,        /* stands on its own: a root that is copied or that outlives mounts */
+	STORE_RECEIVER_READER,     /* reads, without the right to mount: an unprivileged container */
+	STORE_RECEIVER_WRITER,     /* has to write into what it gets; mounts are fine */
+	STORE_RECEIVER_PRIVILEGED, /* reads, and could remount what it gets */
+	STORE_RECEIVER_TRUSTED,    /* stands on its own, and nobody but us writes there */
+};
+const char *store_share_name(enum store_share how);
 int store_share_parse(const char *s, enum store_share *ret);
+/* `to` is one component that does not exist. ret_used says which method it was. ERR_UNSUPPORTED for a method that is not
+ * safe for the receiver or not possible there, ERR_MOUNT_DENIED without the right to mount; a damaged image is never
+ * passed over for another method. On failure nothing is left. Nothing is synced; mounts last until the next boot. */
 int store_tree_share(struct store *s, const char *id, int to_dirfd, const char *to, enum store_receiver receiver,
 		     enum store_share how, enum store_share *ret_used, struct err *e);
+/* Takes it away again, however it was shared, with all the receiver wrote into it. -EBUSY while somebody uses the mount:
+ * then nothing has changed. Absent is success. */
+int store_tree_unshare(int to_dirfd, const char *to, struct err *e);
