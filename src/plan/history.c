@@ -29,12 +29,13 @@ static int item_load(int dir, const char *file, const char *target, const char *
 		return r;
 	if (!json_is_object(head))
 		return -EINVAL;
-	json_array_foreach(json_object_get(head, "operations"), i,
-			   op) if (json_array_append(sentences, json_object_get(op, "sentence")) <
-				   0) return -EINVAL;
-	item = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:O}", "target", target, "id", id, "state", state,
-			 "title", json_text(head, "title"), "time", json_text(head, "time"), "sequence",
-			 json_integer_value(json_object_get(head, "sequence")), "operations", sentences);
+	json_array_foreach (json_object_get(head, "operations"), i, op)
+		if (json_array_append(sentences, json_object_get(op, "sentence")) < 0)
+			return -EINVAL;
+	item = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:O*, s:O}", "target", target, "id", id, "state",
+			 state, "title", json_text(head, "title"), "time", json_text(head, "time"),
+			 "sequence", json_integer_value(json_object_get(head, "sequence")), "root",
+			 json_object_get(head, "root"), "operations", sentences);
 	if (!item || json_array_append_new(list, item) < 0)
 		return -ENOMEM;
 	return json_object_set(item, "meta",

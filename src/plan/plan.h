@@ -21,6 +21,7 @@
 
 #include "err.h"
 #include "host.h"
+#include "lock.h"
 #include "parse.h"
 #include "strbuf.h"
 
@@ -105,7 +106,15 @@ int plan_recover(const struct plan_state *st, struct err *e);
 int plan_undo(const struct plan_state *st, const char *target, const char *txid, bool force, bool dry_run,
 	      struct strbuf *show, struct err *e);
 
-/* Deployments, oldest first: {"target", "id", "sequence", "time", "title", "state": "applied"|"undone", "operations": [sentence], "meta"}. */
+/* Gives up a target whose root is gone (ERR_TARGET_EXISTS while it is there): drops its interrupted runs, which can be taken
+ * back nowhere. Its directory below targets/ is the store's to remove, under the lock returned here. dry_run only asks. */
+int plan_target_abandon(const struct plan_state *st, const char *target, bool dry_run, struct lock *ret_lock,
+			struct err *e);
+/* Names of the targets with deployments, all of them into roots that are gone. */
+int plan_targets_gone(const struct plan_state *st, json_t **ret_names, struct err *e);
+
+/* Deployments, oldest first: {"target", "id", "sequence", "time", "title", "state": "applied"|"undone", "root" (of applied
+ * ones), "operations": [sentence], "meta"}. */
 int plan_history(const struct plan_state *st, const char *target /* NULL = all */, json_t **ret_list,
 		 struct err *e);
 

@@ -127,13 +127,14 @@ static int record_mark(struct heap *h, const json_t *j)
 		return text_mark(h, json_string_value(j));
 	/* The list of a tree's files names no objects, and is long. */
 	if (json_is_object(j)) {
-		json_object_foreach((json_t *)j, key, item)
-		{
+		json_object_foreach ((json_t *)j, key, item) {
 			if (r >= 0 && strcmp(key, "files") != 0 && strcmp(key, "entries") != 0)
 				r = record_mark(h, item);
 		}
 	}
-	json_array_foreach(j, i, item) if (r >= 0) r = record_mark(h, item);
+	json_array_foreach (j, i, item)
+		if (r >= 0)
+			r = record_mark(h, item);
 	return r;
 }
 
@@ -244,4 +245,17 @@ int store_gc(struct store *s, bool dry_run, json_t **ret_list, struct store_gc_r
 	if (ret_list)
 		*ret_list = json_incref(list);
 	return 0;
+}
+
+int store_target_forget(struct store *s, const char *target, bool dry_run, struct err *e)
+{
+	_cleanup_(lock_release) struct lock lock = LOCK_INIT;
+	struct plan_state st = { -EBADF, -EBADF };
+	int r;
+
+	r = store_state_open(s, &st, e);
+	if (r >= 0)
+		r = plan_target_abandon(&st, target, dry_run, &lock, e);
+	store_state_close(&st);
+	return r < 0 || dry_run ? r : store_remove(s, STORE_TARGET, target, e);
 }

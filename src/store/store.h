@@ -116,6 +116,11 @@ int store_image_open(struct store *s, const char *id, int *ret_fd, struct err *e
 struct store_gc_result { uint64_t objects, bytes; };
 int store_gc(struct store *s, bool dry_run, json_t **ret_list, struct store_gc_result *ret, struct err *e);
 
+/* Forgets a target whose root no longer exists (ERR_TARGET_EXISTS otherwise): its history and interrupted runs, in one step as
+ * far as readers see. What only it kept is collected by the next gc. Never done
+ * unasked: a root on a disk that is not mounted looks gone too. */
+int store_target_forget(struct store *s, const char *target, bool dry_run, struct err *e);
+
 /* Give a tree to a target directory. What the receiver is decides what is safe; `auto` takes the first that works, in
  * the order of this table:
  *   erofs     the tree's image, mounted read-only; only if it was built          READER PRIVILEGED

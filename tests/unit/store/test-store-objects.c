@@ -141,6 +141,144 @@ static void gc_keeps_what_is_reached(void **state _unused_)
 	testdir_done(&t);
 }
 
+/* A deployment of one file from a tree, into t/root. */
+static void deploy(struct store *s, const struct testdir *t, const char *id)
+{
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_(plan_freep) struct plan *p = NULL;
+	_cleanup_(host_freep) struct host *host = NULL;
+	_cleanup_free_ char *root = NULL, *base = store_object_path(s, STORE_TREE, id);
+	struct plan_state st;
+
+	assert_true(asprintf(&root, "%s/root", t->path) > 0);
+	assert_int_equal(mkdir(root, 0755), 0);
+	assert_ok(host_open(root, &host, &e), &e);
+	assert_ok(store_state_open(s, &st, &e), &e);
+	assert_int_equal(plan_new("install it", "root-1", &p), 0);
+	assert_int_equal(plan_add(p, &op_files,
+				  json_pack("{s:s, s:[{s:s, s:s, s:s}]}", "base", base, "entries", "path",
+					    "etc/x", "type", "link", "target", "y"),
+				  "put a link"),
+			 0);
+	assert_ok(plan_apply(p, &st, host, 1, NULL, &e), &e);
+	store_state_close(&st);
+}
+
+/* What a run that was killed before it did anything leaves, made from a deployment that went well. */
+static void interrupt(struct testdir *t, struct store *s)
+{
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_free_ char *path = NULL, *text = NULL;
+	json_auto_t *history = NULL;
+	struct plan_state st;
+
+	assert_ok(store_state_open(s, &st, &e), &e);
+	assert_ok(plan_history(&st, "root-1", &history, &e), &e);
+	store_state_close(&st);
+	assert_true(asprintf(&path, "a/store/targets/root-1/history/%s/plan.json",
+			     json_string_value(json_object_get(json_array_get(history, 0), "id"))) > 0);
+	text = testdir_read(t, path, NULL);
+	assert_non_null(text);
+	testdir_puts(t, "a/store/journal/0123456789abcdef/plan.json", text);
+	testdir_puts(t, "a/store/journal/0123456789abcdef/log", "");
+}
+
+static size_t targets_gone(struct store *s)
+{
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	json_auto_t *names = NULL;
+	struct plan_state st;
+
+	assert_ok(store_state_open(s, &st, &e), &e);
+	assert_ok(plan_targets_gone(&st, &names, &e), &e);
+	store_state_close(&st);
+	return json_array_size(names);
+}
+
+static void targets_are_forgotten_with_their_root(void **state _unused_)
+{
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_(store_freep) struct store *s = NULL;
+	_cleanup_free_ char *before = NULL, *after = NULL, *gone = NULL, *root = NULL;
+	struct store_gc_result res;
+	struct testdir t;
+	char id[65];
+
+	assert_ok(op_type_register(&op_files), &e);
+	testdir_make(&t);
+	s = bed(&t);
+	before = testdir_snapshot(&t);
+	tree_put(s, "x", id, 1);
+	deploy(s, &t, id);
+	interrupt(&t, s);
+	assert_ok(store_gc(s, false, NULL, &res, &e), &e);
+	assert_int_equal(res.objects, 0);
+	assert_int_equal(targets_gone(s), 0);
+	assert_true(store_target_forget(s, "root-1", false, &e) < 0);
+	assert_slug(&e, "target-exists");
+	assert_true(store_target_forget(s, "root-2", false, &e) < 0);
+	assert_slug(&e, "undo-nothing");
+	assert_true(store_target_forget(s, "../trees", false, &e) < 0);
+	assert_slug(&e, "undo-nothing");
+
+	assert_true(asprintf(&root, "%s/root", t.path) > 0);
+	assert_true(asprintf(&gone, "%s/elsewhere", t.path) > 0);
+	assert_int_equal(rename(root, gone), 0);
+	assert_int_equal(targets_gone(s), 1);
+	assert_ok(store_target_forget(s, "root-1", true, &e), &e);
+	assert_int_equal(targets_gone(s), 1);
+	assert_true(testdir_has(&t, "a/store/journal/0123456789abcdef"));
+	/* Back again: nothing was lost. */
+	assert_int_equal(rename(gone, root), 0);
+	assert_true(store_target_forget(s, "root-1", false, &e) < 0);
+	assert_int_equal(rename(root, gone), 0);
+
+	assert_ok(store_target_forget(s, "root-1", false, &e), &e);
+	assert_int_equal(targets_gone(s), 0);
+	assert_ok(store_gc(s, false, NULL, &res, &e), &e);
+	assert_int_equal(res.objects, 1);
+	assert_int_equal(unlinkat(t.fd, "elsewhere/etc/x", 0) | unlinkat(t.fd, "elsewhere/etc", AT_REMOVEDIR),
+			 0);
+	assert_int_equal(unlinkat(t.fd, "elsewhere", AT_REMOVEDIR), 0);
+	after = testdir_snapshot(&t);
+	assert_string_equal(before, after);
+	store_freep(&s);
+	testdir_done(&t);
+}
+
+static void gc_follows_records_and_pins(void **state _unused_)
+{
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_(store_freep) struct store *s = NULL;
+	struct store_gc_result res;
+	struct testdir t;
+
+	testdir_make(&t);
+	s = bed(&t);
+	testdir_puts(&t, "a/store/modules/set1/record.json",
+		     "{\"tree\": \"none\", \"probes\": {\"key\": \"probe1\"}, \"objects\": [\"object1\"]}");
+	testdir_puts(&t, "a/store/probes/probe1/record.json", "{\"kernel\": \"kernel1\"}");
+	testdir_puts(&t, "a/store/probes/probe2/record.json", "{}");
+	testdir_puts(&t, "a/store/kernels/kernel1/record.json", "{}");
+	testdir_puts(&t, "a/store/objects/object1/a.o", "x");
+	testdir_puts(&t, "a/store/packages/package1/x.run", "x");
+	testdir_puts(&t, "a/store/packages/package2/y.run", "y");
+	testdir_puts(&t, "a/store/journal/fedcba9876543210/plan.json",
+		     "{\"from\": \"/x/packages/package2/y.run\"}");
+	assert_ok(store_ref_set(s, "pins/mine", STORE_MODULE, "set1", &e), &e);
+	assert_ok(store_gc(s, false, NULL, &res, &e), &e);
+	assert_int_equal(res.objects, 2);
+	assert_true(store_has(s, STORE_MODULE, "set1") && store_has(s, STORE_PROBE, "probe1") &&
+		    store_has(s, STORE_KERNEL, "kernel1") && store_has(s, STORE_OBJECT, "object1") &&
+		    store_has(s, STORE_PACKAGE, "package2"));
+	assert_false(store_has(s, STORE_PROBE, "probe2") || store_has(s, STORE_PACKAGE, "package1"));
+	assert_ok(store_ref_remove(s, "pins/mine", &e), &e);
+	assert_ok(store_gc(s, false, NULL, &res, &e), &e);
+	assert_int_equal(res.objects, 4);
+	store_freep(&s);
+	testdir_done(&t);
+}
+
 static void hard_links_only_where_nobody_writes(void **state _unused_)
 {
 	_cleanup_(err_done) struct err e = ERR_INIT;
@@ -195,5 +333,7 @@ static void foreign_directories_are_refused(void **state _unused_)
 
 TEST_MAIN(cmocka_unit_test(trees_have_one_name), cmocka_unit_test(damage_is_found),
 	  cmocka_unit_test(refs_name_objects), cmocka_unit_test(gc_keeps_what_is_reached),
+	  cmocka_unit_test(gc_follows_records_and_pins),
+	  cmocka_unit_test(targets_are_forgotten_with_their_root),
 	  cmocka_unit_test(hard_links_only_where_nobody_writes),
 	  cmocka_unit_test(foreign_directories_are_refused))
