@@ -103,6 +103,8 @@ static int check_object(size_t i, void *arg)
 
 	if (o->kind == STORE_TREE)
 		r = store_tree_verify(c->en->store, o->id, STORE_VERIFY_FULL, o->problems, &e);
+	else if (o->kind == STORE_IMAGE)
+		r = store_image_open(c->en->store, o->id, NULL, &e);
 	else if (o->kind == STORE_MODULE)
 		r = modset_verify(c->en->store, o->id, o->problems, &e);
 	else
@@ -116,7 +118,8 @@ static int check_object(size_t i, void *arg)
 static int verify_store(struct verify *v)
 {
 	/* Trees first: they take longest and share their work among the processors themselves. */
-	static const enum store_kind kinds[] = { STORE_TREE, STORE_MODULE, STORE_PACKAGE };
+	static const enum store_kind kinds[] = { STORE_TREE, STORE_IMAGE, STORE_MODULE,
+						 STORE_PACKAGE };
 	_cleanup_(checks_done) struct checks c = { .en = v->en };
 	int r = 0;
 
