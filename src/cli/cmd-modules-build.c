@@ -128,7 +128,7 @@ static int find_parts(struct app *app, const struct build_opts *o, const char *v
 	}
 	if (r < 0)
 		return r;
-	r = patchset_load(patchset_default_dir(), version, flavour, b->ktree, o->patches, &b->patches, e);
+	r = patchset_load(NULL, version, flavour, b->ktree, o->patches, &b->patches, e);
 	return r < 0 ? r : toolchain_choose(b->ktree, o->cc, app->engine->store, &b->tools, e);
 }
 

@@ -582,7 +582,7 @@ static int prepare_modules(struct prepare *p, struct err *e)
 	if (p->plan_only && (!p->version || !p->release || (p->q->generate_key && !p->cert_path)))
 		return stage_end(p, "modules", "would do", STORE_MODULE, NULL,
 				 "build and sign the kernel modules", e);
-	r = patchset_load(patchset_default_dir(), p->version, p->flavour, p->ktree, p->q->patches,
+	r = patchset_load(NULL, p->version, p->flavour, p->ktree, p->q->patches,
 			  &parts.patches, e);
 	if (r < 0)
 		return r;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gpu.h"
+#include "datadir.h"
 #include "parse.h"
 #include "strbuf.h"
 
@@ -66,40 +67,10 @@ static int prepare(struct gpu_db *db, const char *tail, sqlite3_stmt **ret, stru
 	return sqlite3_prepare_v2(db->db, text, -1, ret, NULL) == SQLITE_OK ? 0 : db_error(db, e);
 }
 
-/* The program may be run from its build tree: <build>/src/cli/nvdriver and <build>/data. */
-static char *build_tree_path(void)
-{
-	char exe[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-	char *slash;
-
-	if (n < 0)
-		return NULL;
-	exe[n] = '\0';
-	for (int i = 0; i < 3; i++) {
-		slash = strrchr(exe, '/');
-		if (!slash)
-			return NULL;
-		*slash = '\0';
-	}
-	return str_printf("%s/data/gpu_info.db", exe);
-}
-
-static char *default_path(void)
-{
-	const char *dir = secure_getenv("NVDRIVER_DATADIR");
-
-	if (dir && *dir)
-		return str_printf("%s/gpu_info.db", dir);
-	if (access(NVDRIVER_DATADIR_INSTALLED "/gpu_info.db", R_OK) == 0)
-		return strdup(NVDRIVER_DATADIR_INSTALLED "/gpu_info.db");
-	return build_tree_path();
-}
-
 int gpu_db_open(const char *path, struct gpu_db **ret, struct err *e)
 {
 	_cleanup_(gpu_db_freep) struct gpu_db *db = calloc(1, sizeof(*db));
-	_cleanup_free_ char *file = path ? strdup(path) : default_path();
+	_cleanup_free_ char *file = path ? strdup(path) : datadir_path("gpu_info.db");
 	int r;
 
 	if (!db || !file)

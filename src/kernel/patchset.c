@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "patchset.h"
+#include "datadir.h"
 
 #include "digest.h"
 #include "fd.h"
@@ -30,20 +31,6 @@ void patchset_done(struct patchset *p)
 		patch_file_done(&p->patches[i]);
 	free(p->patches);
 	*p = (struct patchset)PATCHSET_INIT;
-}
-
-const char *patchset_default_dir(void)
-{
-	static char path[4096];
-	const char *data = getenv("NVDRIVER_DATA");
-
-	if (data)
-		snprintf(path, sizeof(path), "%s/patches", data);
-	else if (path_exists(AT_FDCWD, NVDRIVER_DATADIR "/patches"))
-		return NVDRIVER_DATADIR "/patches";
-	else
-		return NVDRIVER_SOURCE_DATA "/patches";
-	return path;
 }
 
 /* -- conditions -- */
@@ -174,9 +161,9 @@ static bool names_flavour(const json_t *flavours, const char *flavour)
 
 	if (!flavours)
 		return true;
-	json_array_foreach((json_t *)flavours, i,
-			   f) if (json_is_string(f) &&
-				  strcmp(json_string_value(f), flavour) == 0) return true;
+	json_array_foreach ((json_t *)flavours, i, f)
+		if (json_is_string(f) && strcmp(json_string_value(f), flavour) == 0)
+			return true;
 	return false;
 }
 
@@ -227,8 +214,7 @@ static int load_index(int dir, const char *version, const char *flavour, const s
 		return index_invalid(e, version, je.text);
 	patches = json_object_get(index, "patches");
 	r = json_is_array(patches) ? 0 : index_invalid(e, version, "no \"patches\" list");
-	json_array_foreach(patches, i, entry)
-	{
+	json_array_foreach (patches, i, entry) {
 		if (r < 0)
 			break;
 		r = load_entry(dir, entry, version, flavour, t, all, p, e);
@@ -260,14 +246,14 @@ int patchset_load(const char *dir, const char *version, const char *flavour, con
 {
 	_cleanup_(patchset_done) struct patchset p = PATCHSET_INIT;
 	_cleanup_(digest_freep) struct digest *all = NULL;
-	_cleanup_free_ char *path = NULL;
+	_cleanup_free_ char *top = dir ? strdup(dir) : datadir_path("patches"), *path = NULL;
 	_cleanup_close_ int fd = -EBADF;
 	uint8_t sum[SHA256_SIZE];
 	int r;
 
 	if (!version_is_valid(version))
 		return err_set(e, ERR_PATCHSET, "\"%s\" is not a driver version", version);
-	path = str_printf("%s/%s", dir, version);
+	path = top ? str_printf("%s/%s", top, version) : NULL;
 	if (!path || digest_new("sha256", &all) < 0)
 		return err_oom(e);
 	fd = dir_open_at(AT_FDCWD, path);

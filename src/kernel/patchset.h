@@ -27,12 +27,10 @@ struct patchset {
 	}
 void patchset_done(struct patchset *p);
 
-/* dir: the patches directory (data/patches); a version without a subdirectory is an empty set.
+/* dir: the patches directory, NULL = nvdriver's own (data/patches); a version without a subdirectory is an empty set.
  * t NULL: only the digest is worked out (a lookup needs no kernel tree).
  * extra: NULL-terminated paths of patches the user adds (always applied, part of the digest); may be NULL. */
 int patchset_load(const char *dir, const char *version, const char *flavour, const struct ktree *t,
 		  char *const *extra, struct patchset *ret, struct err *e);
-/* Where the installed data lie: NVDRIVER_DATA/patches, else the directory set at build time, else the source tree's. Borrowed. */
-const char *patchset_default_dir(void);
 /* Pure: how many parameters the first declaration of a function in a header takes; -1 when it is not declared. */
 int header_function_parameters(const char *text, size_t len, const char *function);

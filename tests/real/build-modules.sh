@@ -43,7 +43,7 @@ if [ -n "$headers" ] && grep -A1 'pci_resize_resource(struct' "$headers" | grep 
 	equals "the open flavour's patch is recorded" "$(fact open patches.0.name)" open-pci-resize-exclude-bars.patch
 	# Without the patch set the same sources stop with the compiler's words, early, since no probe is asked again.
 	mkdir -p "$work/data/patches"
-	NVDRIVER_DATA=$work/data run --store "$store" modules build $version --flavour open --kernel "$release" --log-dir "$work/log"
+	NVDRIVER_DATADIR=$work/data run --store "$store" modules build $version --flavour open --kernel "$release" --log-dir "$work/log"
 	equals "unpatched, the open flavour does not compile" "$rc" 7
 	check "which is told apart from other failures" grep -q module-compile-failed "$work/err"
 	check "with file and line" grep -q 'nvidia/nv-pci.c:[0-9]*:.*error: too few arguments' "$work/err"
