@@ -121,6 +121,16 @@ static int keep_string(char **to, const char *from, struct err *e)
 	return 0;
 }
 
+/* A damaged object is not used and not in the way either: it is taken out and made anew. 0 = taken out. */
+static int drop_damaged(struct prepare *p, int r, enum store_kind kind, const char *id, struct err *e)
+{
+	if (r != -ERR_STORE_DAMAGED || p->plan_only || p->en->store->read_only)
+		return r;
+	log_warn("%s; making it anew", e && e->reason ? e->reason : err_sentence(r));
+	err_done(e);
+	return store_remove(p->en->store, kind, id, e);
+}
+
 /* Take the tree behind a ref when it is there and unchanged. 1 = taken. */
 static int tree_from_ref(struct prepare *p, const char *ref, struct err *e)
 {
@@ -136,7 +146,7 @@ static int tree_from_ref(struct prepare *p, const char *ref, struct err *e)
 		return 0;
 	r = store_tree_verify(p->en->store, id, STORE_VERIFY_QUICK, NULL, e);
 	if (r < 0)
-		return err_wrap(e, "driver tree behind %s", ref);
+		return drop_damaged(p, err_wrap(e, "driver tree behind %s", ref), STORE_TREE, id, e);
 	r = store_tree_open(p->en->store, id, &fd, &record, e);
 	if (r < 0)
 		return r;
@@ -488,7 +498,10 @@ static int modules_find(struct prepare *p, const struct patchset *patches, struc
 		return r == -ENOENT ? 0 : r;
 	json_decref(record);
 	r = modset_verify(p->en->store, p->set_key, NULL, e);
-	return r < 0 ? err_wrap(e, "module set %.12s", p->set_key) : 1;
+	if (r < 0)
+		return drop_damaged(p, err_wrap(e, "module set %.12s", p->set_key), STORE_MODULE, p->set_key,
+				    e);
+	return 1;
 }
 
 static int modules_sign(struct prepare *p, const char *unsigned_key, struct err *e)
@@ -582,8 +595,7 @@ static int prepare_modules(struct prepare *p, struct err *e)
 	if (p->plan_only && (!p->version || !p->release || (p->q->generate_key && !p->cert_path)))
 		return stage_end(p, "modules", "would do", STORE_MODULE, NULL,
 				 "build and sign the kernel modules", e);
-	r = patchset_load(NULL, p->version, p->flavour, p->ktree, p->q->patches,
-			  &parts.patches, e);
+	r = patchset_load(NULL, p->version, p->flavour, p->ktree, p->q->patches, &parts.patches, e);
 	if (r < 0)
 		return r;
 	r = modules_find(p, &parts.patches, e);
