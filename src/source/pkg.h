@@ -58,7 +58,8 @@ typedef int (*pkg_member_fn)(const struct pkg_member *m, void *arg, struct err *
 
 /* Facts of an open package file; `label` names it in messages. ERR_SOURCE_PACKAGE. */
 int pkg_facts(int fd, const char *label, struct pkg_facts *ret, struct err *e);
-/* All members in archive order. ERR_SOURCE_PACKAGE, ERR_PATH_ESCAPE, ERR_SOURCE_MEMBER, ERR_TOO_LARGE. */
+/* All members in archive order. An .rpm is first read whole and compared with the digests it carries, which tells damage,
+ * not who made it. ERR_SOURCE_PACKAGE, ERR_PATH_ESCAPE, ERR_SOURCE_MEMBER, ERR_TOO_LARGE. */
 int pkg_members(int fd, const char *label, struct pkg_budget *budget, pkg_member_fn fn, void *arg,
 		struct err *e);
 /* The members of a tar archive that is itself a member (sources shipped as usr/src/<name>.tar.xz). */
