@@ -13,8 +13,8 @@ struct fetch_opts {
 
 #define O(field) offsetof(struct fetch_opts, field)
 static const struct opt fetch_options[] = {
-	{ "to", 0, "DIR", "put the files into this directory instead of the store", OPT_STRING, O(to),
-	  "dir" },
+	{ "to", 0, "DIR", "put the files into this directory, made when absent, instead of the store",
+	  OPT_STRING, O(to), "dir" },
 	{ "sha256", 0, "HEX", "the digest the file must have", OPT_STRING, O(sha256) },
 	{ "md5", 0, "HEX", "an older digest the file must have; detects damage, no more", OPT_STRING,
 	  O(md5) },
@@ -44,8 +44,11 @@ static void json_freep(json_t **j)
 
 static struct source_options options_of(const struct app *app, const struct fetch_opts *f)
 {
+	const struct engine *en = app->engine;
+
 	return (struct source_options){
-		.store = app->engine->store,
+		/* Files for a directory touch no store. */
+		.store = f->to ? NULL : en->store,
 		.arch = f->arch,
 		.driver_kind = f->kind,
 		.branch = f->branch,
@@ -55,9 +58,9 @@ static struct source_options options_of(const struct app *app, const struct fetc
 		.md5 = f->md5,
 		.size_bytes = f->size_bytes,
 		.mirrors = f->mirrors,
-		.proxy = f->proxy,
+		.proxy = f->proxy ? f->proxy : en->fetch_proxy,
 		.ca_file = f->ca_file,
-		.attempts = (unsigned)f->attempts,
+		.attempts = f->attempts ? (unsigned)f->attempts : en->fetch_attempts,
 		.to_dir = f->to,
 	};
 }
@@ -112,19 +115,31 @@ static int fetch_word(struct app *app, const struct fetch_opts *f, char *word, j
 	return app->dry_run ? fetch_dry(&s, &o, rows, e) : source_fetch(&s, &o, rows, e);
 }
 
+/* The store is made only by those runs that put something into it. */
+static int open_store(struct app *app, const struct fetch_opts *f, struct err *e)
+{
+	if (f->to || app->dry_run || app->engine->store)
+		return 0;
+	return store_open(app->store_path, true, &app->engine->store, e);
+}
+
 static int fetch_run(struct app *app, void *opts, int argc, char **argv, struct err *e)
 {
 	const struct fetch_opts *f = opts;
 	_cleanup_(json_freep) json_t *rows = json_array();
 	json_t *object;
+	int r;
 
 	if (!rows)
 		return err_oom(e);
 	if (argc > 1 && (f->sha256 || f->md5 || f->size_bytes || f->mirrors))
 		return err_set(e, -ERR_USAGE,
 			       "--sha256, --md5, --size and --mirror belong to one file; name one source");
+	r = open_store(app, f, e);
+	if (r < 0)
+		return r;
 	for (int i = 0; i < argc; i++) {
-		int r = fetch_word(app, f, argv[i], rows, e);
+		r = fetch_word(app, f, argv[i], rows, e);
 
 		if (r < 0)
 			return r;
@@ -159,5 +174,6 @@ const struct cmd cmd_fetch = {
 		    "  one file, whose digest is known\n",
 	.options = fetch_options,
 	.opts_size = sizeof(struct fetch_opts),
+	.flags = CMD_STORE_READ,
 	.run = fetch_run,
 };

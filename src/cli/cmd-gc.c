@@ -74,6 +74,8 @@ const struct cmd cmd_gc = {
 	.description =
 	    "Removes every object of the store that no reference, pin, target or running operation "
 	    "reaches. Objects another run is working on stay. With --dry-run only tells.\n\n"
+	    "Packages brought by fetch are kept by a reference of their name; packages prepare obtained from "
+	    "the distribution are kept by the record of the driver tree made from them, and go with it.\n\n"
 	    "Deployments are kept for as long as they can be undone: they hold the only copy of what "
 	    "stood there before. Where the root itself is gone (a container that was deleted) nothing can be "
 	    "undone any more; gc names such targets, and forgets one when told to with --forget. A root on a "

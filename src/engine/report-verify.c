@@ -39,7 +39,8 @@ static int package_verify_file(const struct tree_entry *entry, void *arg)
 	char hex[SHA256_HEX_SIZE];
 	const char **want = arg;
 
-	if (!S_ISREG(entry->st.st_mode))
+	/* .meta: where the package came from. */
+	if (!S_ISREG(entry->st.st_mode) || entry->name[0] == '.')
 		return 0;
 	if (sha256_file_at(entry->dirfd, entry->name, hex) < 0 || strcmp(hex, *want) != 0)
 		*want = NULL;

@@ -34,6 +34,14 @@ const char *fetch_trust_name(enum fetch_trust t)
 	return trust_names[t];
 }
 
+enum fetch_trust fetch_trust_of(const char *name)
+{
+	for (size_t i = 0; name && i < ARRAY_LEN(trust_names); i++)
+		if (strcmp(name, trust_names[i]) == 0)
+			return (enum fetch_trust)i;
+	return FETCH_RECORDED;
+}
+
 const char *fetch_action_name(enum fetch_action a)
 {
 	return action_names[a];
@@ -178,7 +186,6 @@ static bool meta_matches(const json_t *j, const struct stat *st)
 static void meta_read(struct job *j, const struct stat *st, struct meta *m)
 {
 	_cleanup_free_ char *name = meta_name(j->name), *text = NULL;
-	const char *trust;
 	uint8_t bytes[32];
 	size_t len;
 
@@ -193,10 +200,7 @@ static void meta_read(struct job *j, const struct stat *st, struct meta *m)
 	}
 	m->url = json_string_value(json_object_get(m->json, "url"));
 	m->md5 = json_string_value(json_object_get(m->json, "md5"));
-	trust = json_string_value(json_object_get(m->json, "trust"));
-	for (size_t i = 0; trust && i < ARRAY_LEN(trust_names); i++)
-		if (strcmp(trust, trust_names[i]) == 0)
-			m->trust = (enum fetch_trust)i;
+	m->trust = fetch_trust_of(json_string_value(json_object_get(m->json, "trust")));
 	m->is_fresh = meta_matches(m->json, st);
 }
 

@@ -34,6 +34,8 @@ enum fetch_trust {
 	FETCH_PINNED, /* the caller named the SHA-256 */
 };
 const char *fetch_trust_name(enum fetch_trust t); /* "recorded", "published", "pinned" */
+/* The other way round; anything else, NULL too, is FETCH_RECORDED, the weakest. */
+enum fetch_trust fetch_trust_of(const char *name);
 
 struct fetch_request {
 	const char *url; /* http, https or file; borrowed like everything here */

@@ -11,6 +11,7 @@
 #include "publish.h"
 #include "spawn.h"
 #include "strbuf.h"
+#include "tree.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -30,6 +31,7 @@ struct apt {
 	struct depot *depot; /* borrowed */
 	char *dir; /* owned */
 	int dir_fd; /* owned */
+	int arrived_fd; /* owned; where apt-get puts packages: nothing else lies there */
 	char *conf; /* owned; path of our apt.conf */
 	const char *deb_arch;
 	struct lock lock;
@@ -64,12 +66,21 @@ void apt_packages_done(struct apt_packages *p)
 	*p = (struct apt_packages){ 0 };
 }
 
+/* In a directory of the user's the private state is hidden, and goes away with us. */
+static const char *dir_name(const struct depot *d)
+{
+	return d->store ? "apt" : ".nvdriver-apt";
+}
+
 void apt_freep(struct apt **a)
 {
 	if (!*a)
 		return;
 	lock_release(&(*a)->lock);
+	close_fdp(&(*a)->arrived_fd);
 	close_fdp(&(*a)->dir_fd);
+	if (!(*a)->depot->store)
+		(void)tree_remove((*a)->depot->dir_fd, dir_name((*a)->depot));
 	free((*a)->dir);
 	free((*a)->conf);
 	free(*a);
@@ -166,7 +177,7 @@ static int apt_spawn_init(struct apt *a, struct spawn *s)
 {
 	static const char *const passed[] = { "http_proxy", "https_proxy", "ftp_proxy", "no_proxy" };
 
-	s->cwd_fd = a->depot->dir_fd;
+	s->cwd_fd = a->arrived_fd;
 	s->timeout_s = UPDATE_TIMEOUT_S;
 	for (size_t i = 0; i < ARRAY_LEN(passed); i++) {
 		const char *v = i < 2 && a->o->proxy ? a->o->proxy : getenv(passed[i]);
@@ -246,14 +257,15 @@ static int write_conf(struct apt *a, struct err *e)
 	return a->conf ? 0 : err_oom(e);
 }
 
-static const struct distribution *distribution_of(struct span origin, struct span uri)
+/* A repository says who it is in its index. Before that has been fetched every repository may be the distribution's:
+ * taken on trial, because the keyring decides in the end (refresh()). */
+static const struct distribution *distribution_of(struct span origin, struct span uri, bool on_trial)
 {
 	for (size_t i = 0; i < ARRAY_LEN(distributions); i++) {
 		const struct distribution *d = &distributions[i];
-		bool unknown = span_starts(origin, "$(") || origin.len == 0;
 
 		if (span_eq(origin, d->origin) ||
-		    (unknown && memmem(uri.p, uri.len, d->uri_part, strlen(d->uri_part))))
+		    (on_trial && memmem(uri.p, uri.len, d->uri_part, strlen(d->uri_part))))
 			return access(d->keyring, R_OK) == 0 ? d : NULL;
 	}
 	return NULL;
@@ -271,7 +283,7 @@ static bool cut(struct span *rest, struct span *ret)
 }
 
 /* "RELEASE|REPO-URI|ORIGIN" -> a source line, once. */
-static void add_source(struct span line, struct strbuf *out)
+static void add_source(struct span line, bool on_trial, struct strbuf *out)
 {
 	const struct distribution *d;
 	_cleanup_free_ char *text = NULL;
@@ -279,7 +291,7 @@ static void add_source(struct span line, struct strbuf *out)
 
 	if (!cut(&line, &release) || !cut(&line, &uri) || !release.len || !uri.len)
 		return;
-	d = distribution_of(line, uri);
+	d = distribution_of(line, uri, on_trial);
 	if (!d)
 		return;
 	text = str_printf("deb [signed-by=%s] " SPAN_FMT " " SPAN_FMT " %s\n", d->keyring, SPAN_ARG(uri),
@@ -304,7 +316,7 @@ static int machine_sources(struct apt *a, bool has_release_info, struct strbuf *
 		return r;
 	rest = (struct span){ s.out ? s.out : "", s.out_len };
 	while (span_line(&rest, &line))
-		add_source(line, out);
+		add_source(line, !has_release_info, out);
 	return strbuf_error(out) < 0 ? err_oom(e) : 0;
 }
 
@@ -342,24 +354,28 @@ static int write_sources(struct apt *a, struct err *e)
 
 static int make_dirs(struct apt *a, struct err *e)
 {
-	static const char *const dirs[] = {
-		"etc", "state", "lists", "lists/partial", "cache", "cache/archives", "cache/archives/partial",
-		"log"
-	};
+	static const char *const dirs[] = { "etc",
+					    "state",
+					    "lists",
+					    "lists/partial",
+					    "cache",
+					    "cache/archives",
+					    "cache/archives/partial",
+					    "log",
+					    "arrived" };
 
 	for (size_t i = 0; i < ARRAY_LEN(dirs); i++)
 		if (mkdirat(a->dir_fd, dirs[i], 0755) < 0 && errno != EEXIST)
 			return err_errno(e, -errno, "making %s/%s", a->dir, dirs[i]);
-	return 0;
+	a->arrived_fd = dir_open_at(a->dir_fd, "arrived");
+	return a->arrived_fd < 0 ? err_errno(e, a->arrived_fd, "cannot open %s/arrived", a->dir) : 0;
 }
 
-static int refresh(struct apt *a, struct err *e)
+static int update(struct apt *a, struct err *e)
 {
 	_cleanup_(spawn_done) struct spawn s = SPAWN_INIT("apt-get update");
 	int r;
 
-	if (a->o->offline)
-		return 0;
 	(void)apt_spawn_init(a, &s);
 	(void)spawn_argv(&s, "apt-get", "-q", "update", NULL);
 	r = spawn_run(&s, e);
@@ -369,6 +385,52 @@ static int refresh(struct apt *a, struct err *e)
 		return 0;
 	return err_set(e, -ERR_FETCH_FAILED, "refreshing the package index failed (status %d):\n%s", s.status,
 		       s.tail ? s.tail : "");
+}
+
+/* After a failed update: our sources reduced to those that have an index with a valid signature of the distribution.
+ * 1 when that left some and took some away. */
+static int drop_unusable_sources(struct apt *a, struct err *e)
+{
+	_cleanup_(strbuf_done) struct strbuf usable = STRBUF_INIT(1 << 20);
+	_cleanup_free_ char *before = NULL;
+	size_t len;
+	int r;
+
+	r = read_file_at(a->dir_fd, "sources.list", 1 << 20, &before, &len);
+	if (r < 0)
+		return err_errno(e, r, "reading %s/sources.list", a->dir);
+	r = machine_sources(a, true, &usable, e);
+	if (r < 0)
+		return r;
+	if (usable.len == 0 || usable.len >= len)
+		return 0;
+	r = publish_bytes(a->dir_fd, "sources.list", usable.buf, usable.len, 0644);
+	return r < 0 ? err_errno(e, r, "writing %s/sources.list", a->dir) : 1;
+}
+
+/* A foreign repository of the machine (another signer, gone, not reachable) must not keep us from the distribution's:
+ * when the update fails, what it could not use is left out and the rest tried once more. */
+static int refresh(struct apt *a, struct err *e)
+{
+	_cleanup_(err_done) struct err first = ERR_INIT;
+	int r, dropped;
+
+	if (a->o->offline)
+		return 0;
+	r = update(a, &first);
+	if (r >= 0)
+		return 0;
+	dropped = r == -ERR_FETCH_FAILED && !a->o->apt_etc ? drop_unusable_sources(a, e) : 0;
+	if (dropped < 0)
+		return dropped;
+	if (dropped == 0) {
+		err_move(e, &first);
+		return r;
+	}
+	r = update(a, e);
+	if (r >= 0)
+		log_warn("repositories that are not the distribution's, or cannot be read, are left out");
+	return r;
 }
 
 static const char *deb_arch_of(const char *arch)
@@ -390,11 +452,16 @@ int apt_open(struct depot *d, const struct source_options *o, struct apt **ret, 
 	if (!a)
 		return err_oom(e);
 	*a = (struct apt){
-		.o = o, .depot = d, .dir_fd = -EBADF, .lock = LOCK_INIT, .deb_arch = deb_arch_of(o->arch)
+		.o = o,
+		.depot = d,
+		.dir_fd = -EBADF,
+		.arrived_fd = -EBADF,
+		.lock = LOCK_INIT,
+		.deb_arch = deb_arch_of(o->arch),
 	};
 	if (spawn_find("apt-get", &program) < 0)
 		return err_set(e, -ERR_SOURCE_NO_APT, "this machine has no apt-get");
-	r = depot_subdir(d, "apt", &a->dir, e);
+	r = depot_subdir(d, dir_name(d), &a->dir, e);
 	if (r < 0)
 		return r;
 	a->dir_fd = dir_open_at(AT_FDCWD, a->dir);
@@ -912,6 +979,12 @@ int apt_headers(struct apt *a, const char *which, struct apt_packages *ret, char
 
 /* -- download -- */
 
+/* apt writes an epoch as %3a, which is no name for us. */
+static char *stored_name(const struct apt_package *k)
+{
+	return str_printf("%s_%s_%s.deb", k->name, k->version, k->arch);
+}
+
 static int spawn_download(struct apt *a, const struct apt_packages *p, struct depot_files *have,
 			  struct err *e)
 {
@@ -926,7 +999,11 @@ static int spawn_download(struct apt *a, const struct apt_packages *p, struct de
 	for (size_t i = 0; i < p->n; i++) {
 		const struct apt_package *k = &p->v[i];
 
-		r = depot_find(a->depot, k->sha256, FETCH_PUBLISHED, have, e);
+		_cleanup_free_ char *name = stored_name(k);
+
+		if (!name)
+			return err_oom(e);
+		r = depot_find(a->depot, name, k->sha256, FETCH_PUBLISHED, have, e);
 		if (r < 0)
 			return r;
 		if (r > 0)
@@ -964,12 +1041,6 @@ static const struct apt_package *by_digest(const struct apt_packages *p, const c
 	return NULL;
 }
 
-/* apt writes an epoch as %3a, which is no name for us. */
-static char *stored_name(const struct apt_package *k)
-{
-	return str_printf("%s_%s_%s.deb", k->name, k->version, k->arch);
-}
-
 static int take_arrived(struct apt *a, const char *file, const struct apt_packages *p,
 			struct depot_files *got, struct err *e)
 {
@@ -978,37 +1049,35 @@ static int take_arrived(struct apt *a, const char *file, const struct apt_packag
 	char sha256[65];
 	int r;
 
-	r = sha256_file_at(a->depot->dir_fd, file, sha256);
+	r = sha256_file_at(a->arrived_fd, file, sha256);
 	if (r < 0)
-		return err_errno(e, r, "reading %s/%s", a->depot->dir_path, file);
+		return err_errno(e, r, "reading %s/arrived/%s", a->dir, file);
 	k = by_digest(p, sha256);
 	if (!k) {
 		/* Left by an earlier run, or damaged on the way: either way not what the index says. */
-		(void)unlinkat(a->depot->dir_fd, file, 0);
+		(void)unlinkat(a->arrived_fd, file, 0);
 		return 0;
 	}
 	name = stored_name(k);
 	url = str_printf("apt:%s=%s", k->name, k->version);
 	if (!name || !url)
 		return err_oom(e);
-	if (strcmp(name, file) != 0) {
-		r = publish_rename(a->depot->dir_fd, file, a->depot->dir_fd, name, true);
-		if (r < 0)
-			return err_errno(e, r, "renaming %s/%s", a->depot->dir_path, file);
-	}
+	r = depot_receive(a->depot, a->arrived_fd, file, name, e);
+	if (r < 0)
+		return r;
 	return depot_take(a->depot, name, sha256, url, FETCH_PUBLISHED, FETCH_DOWNLOADED, got, e);
 }
 
 static int list_arrived(struct apt *a, char ***ret, struct err *e)
 {
-	int fd = fd_reopen(a->depot->dir_fd, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = fd_reopen(a->arrived_fd, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_(dir_closep) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *d;
 
 	if (!dir) {
 		if (fd >= 0)
 			close(fd);
-		return err_errno(e, -EIO, "reading %s", a->depot->dir_path);
+		return err_errno(e, -EIO, "reading %s/arrived", a->dir);
 	}
 	while ((d = readdir(dir)))
 		if (span_ends(SPAN(d->d_name), ".deb") && strv_push(ret, d->d_name) < 0)

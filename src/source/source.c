@@ -529,10 +529,10 @@ static int find_fetched(struct depot *d, const char *name, const char *sha256, s
 	if (!d->store)
 		return 0;
 	if (sha256)
-		return depot_find(d, sha256, FETCH_PINNED, files, e);
+		return depot_find(d, name, sha256, FETCH_PINNED, files, e);
 	if (store_ref_get(d->store, ref, &kind, &id) < 0 || kind != STORE_PACKAGE)
 		return 0;
-	return depot_find(d, id, FETCH_RECORDED, files, e);
+	return depot_find(d, name, id, FETCH_RECORDED, files, e);
 }
 
 static int remember_fetched(struct depot *d, const struct depot_file *f, struct err *e)
@@ -873,9 +873,14 @@ static int fetch_apt(const struct source *s, const struct source_options *o, str
 	int r;
 
 	if ((r = apt_open(d, o, &apt, e)) < 0 ||
-	    (r = apt_driver(apt, s->version, &packages, &version, e)) < 0)
+	    (r = apt_driver(apt, s->version, &packages, &version, e)) < 0 ||
+	    (r = apt_download(apt, &packages, files, e)) < 0)
 		return r;
-	return apt_download(apt, &packages, files, e);
+	/* Asked for by themselves they stay until somebody takes the references away; what prepare downloads is kept
+	 * by the record of the tree made from it. */
+	for (size_t i = 0; r >= 0 && i < files->n; i++)
+		r = remember_fetched(d, &files->v[i], e);
+	return r;
 }
 
 static int import_paths(const struct source *s, struct depot *d, struct depot_files *files, struct err *e)
