@@ -79,9 +79,12 @@ static void answer_file(int fd, const struct request *r)
 		announced = len = p->cut_bytes;
 	if (p->faults & HTTPD_LIE_LONG)
 		announced = 2 * len;
-	snprintf(head, sizeof(head), "HTTP/1.1 %s\r\nContent-Length: %llu\r\n%s%s%sConnection: close\r\n",
-		 ranged ? "206 Partial" : "200 OK", (unsigned long long)announced, r->tag[0] ? "ETag: " : "",
-		 r->tag, r->tag[0] ? "\r\n" : "");
+	snprintf(head, sizeof(head), "HTTP/1.1 %s\r\n%s%s%sConnection: close\r\n",
+		 ranged ? "206 Partial" : "200 OK", r->tag[0] ? "ETag: " : "", r->tag,
+		 r->tag[0] ? "\r\n" : "");
+	if (!(p->faults & HTTPD_NO_LENGTH))
+		snprintf(head + strlen(head), sizeof(head) - strlen(head), "Content-Length: %llu\r\n",
+			 (unsigned long long)announced);
 	if (ranged)
 		snprintf(head + strlen(head), sizeof(head) - strlen(head),
 			 "Content-Range: bytes %llu-%zu/%zu\r\n",

@@ -22,10 +22,11 @@ enum httpd_fault {
 	    128, /* answer `status` with an error page for the first fail_first requests (0 = always) */
 	HTTPD_NEW_TAG = 256, /* the validator changes with every request */
 	HTTPD_REDIRECT_FILE = 512, /* redirect to file:///etc/hostname */
+	HTTPD_NO_LENGTH = 1024, /* the end of the connection is the end of the file */
 };
 
 struct httpd_path {
-	const char *path;
+	const char *path; /* as the request line has it: a whole URL when asked as a proxy */
 	const void *body;
 	size_t len;
 	unsigned faults;
