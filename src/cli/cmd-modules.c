@@ -4,6 +4,8 @@
 #include "cmd.h"
 
 #include "fd.h"
+#include "host.h"
+#include "ktree.h"
 #include "log.h"
 #include "modinfo.h"
 #include "modsig.h"
@@ -189,7 +191,8 @@ const struct cmd cmd_modules_info = {
 /* -- sign ------------------------------------------------------------------------------------------------- */
 
 struct sign_opts {
-	const char *key, *cert, *hash, *passphrase_fd, *output, *tool;
+	const char *key, *cert, *hash, *passphrase_fd, *output, *tool, *kernel, *kernel_source,
+	    *kernel_output;
 	bool resign, key_id;
 };
 
@@ -197,8 +200,14 @@ struct sign_opts {
 static const struct opt sign_options[] = {
 	{ "key", 'k', "KEY", "private key: PEM file or pkcs11: URI", OPT_STRING, O(key), "file" },
 	{ "cert", 'c', "FILE", "its certificate, PEM or DER", OPT_STRING, O(cert), "file" },
-	{ "hash", 0, "NAME", "hash to sign with; default sha256", OPT_STRING, O(hash),
-	  "sha256 sha384 sha512" },
+	{ "hash", 0, "NAME", "hash to sign with; default: what the named kernel wants, else sha256",
+	  OPT_STRING, O(hash), "sha256 sha384 sha512" },
+	{ "kernel", 0, "RELEASE", "kernel the modules are for; its build tree names the hash", OPT_STRING,
+	  O(kernel) },
+	{ "kernel-source", 0, "DIR", "its build tree, instead of looking for one", OPT_STRING,
+	  O(kernel_source), "dir" },
+	{ "kernel-output", 0, "DIR", "its output directory where the two are separate", OPT_STRING,
+	  O(kernel_output), "dir" },
 	{ "passphrase-fd", 0, "N", "descriptor whose first line opens the key", OPT_STRING,
 	  O(passphrase_fd) },
 	{ "output-directory", 'o', "DIR", "write the signed copies there; default: in place", OPT_STRING,
@@ -294,27 +303,64 @@ static int modules_sign_all(struct app *app, const struct sign_opts *o, const st
 						  "dry_run", (int)app->dry_run));
 }
 
+/* What the kernel named asks for; without one, or when its configuration does not say, sha256 with a warning. */
+static int choose_hash(const struct app *app, const struct sign_opts *o, char **ret, struct err *e)
+{
+	_cleanup_(host_freep) struct host *host = NULL;
+	_cleanup_(ktree_freep) struct ktree *tree = NULL;
+	struct ktree_search where = { .source = o->kernel_source,
+				      .output = o->kernel_output,
+				      .release = o->kernel };
+	bool guessed = true;
+	int r;
+
+	if (o->hash) {
+		*ret = strdup(o->hash);
+		return *ret ? 0 : err_oom(e);
+	}
+	if (!o->kernel && !o->kernel_source) {
+		log_warn(
+		    "neither --hash nor a kernel given: using sha256; a kernel built for another hash may "
+		    "refuse it");
+		*ret = strdup("sha256");
+		return *ret ? 0 : err_oom(e);
+	}
+	r = host_open(app->root, &host, e);
+	if (r < 0)
+		return r;
+	where.host = host;
+	r = ktree_find(&where, &tree, e);
+	if (r < 0)
+		return r;
+	if (ktree_sign_hash(tree, ret, &guessed) < 0)
+		return err_oom(e);
+	if (guessed)
+		log_warn("the kernel's configuration names no hash for modules: using %s", *ret);
+	return 0;
+}
+
 static int modules_sign(struct app *app, void *opts, int argc, char **argv, struct err *e)
 {
 	struct sign_opts *o = opts;
 	_cleanup_(signer_freep) struct signer *signer = NULL;
-	struct modsig_options how = { .hash = o->hash, .use_key_id = o->key_id, .resign = o->resign };
+	_cleanup_free_ char *hash = NULL;
+	struct modsig_options how = { .use_key_id = o->key_id, .resign = o->resign };
 	char *paths[2] = { NULL, NULL };
 	int fd, r;
 
 	if (!o->key || !o->cert)
 		return err_set(e, -ERR_USAGE, "needs --key and --cert");
-	if (o->hash && !cms_hash_is_known(o->hash))
-		return err_set(e, -ERR_HASH_UNKNOWN, "%s", o->hash);
+	r = choose_hash(app, o, &hash, e);
+	if (r < 0)
+		return r;
+	if (!cms_hash_is_known(hash))
+		return err_set(e, -ERR_HASH_UNKNOWN, "%s", hash);
 	r = parse_passphrase_fd(o->passphrase_fd, &fd, e);
 	if (r >= 0)
 		r = signer_load(o->key, o->cert, fd, &signer, e);
 	if (r < 0)
 		return r;
-	if (!how.hash) {
-		log_warn("no --hash given: using sha256; a kernel built for another hash may refuse it");
-		how.hash = "sha256";
-	}
+	how.hash = hash;
 	how.signer = signer;
 	r = tool_paths(o, &how, paths, e);
 	if (r >= 0)

@@ -203,10 +203,19 @@ static void secret_done(struct secret *s)
 	s->bytes = NULL;
 }
 
+/* 2: the memory is there, but RLIMIT_MEMLOCK or a missing capability let it be swapped. Said once: the heap is made
+ * once. */
+static void secure_heap_start(void)
+{
+	if (CRYPTO_secure_malloc_initialized())
+		return;
+	if (CRYPTO_secure_malloc_init(SECURE_HEAP_BYTES, 16) != 1)
+		log_debug("memory for key material could not be locked: it may reach the swap device");
+}
+
 static int secret_alloc(struct secret *s, size_t size)
 {
-	if (!CRYPTO_secure_malloc_initialized())
-		(void)CRYPTO_secure_malloc_init(SECURE_HEAP_BYTES, 16);
+	secure_heap_start();
 	s->bytes = OPENSSL_secure_zalloc(size);
 	s->size = size;
 	s->len = 0;
@@ -504,8 +513,7 @@ int keygen_create(int dirfd, const char *common_name, enum keygen_algorithm algo
 	_cleanup_(x509_freep) X509 *x = NULL;
 	int r;
 
-	if (!CRYPTO_secure_malloc_initialized())
-		(void)CRYPTO_secure_malloc_init(SECURE_HEAP_BYTES, 16);
+	secure_heap_start();
 	key = EVP_RSA_gen(bits[algorithm]);
 	if (!key)
 		return crypto_err(e, ERR_KEY_GENERATE, "cannot make an RSA-%zu key", bits[algorithm]);

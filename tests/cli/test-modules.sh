@@ -100,6 +100,25 @@ if command -v openssl >/dev/null && command -v as >/dev/null; then
 		-certfile c.pem -nointern -noverify -out content
 	check "over exactly the module" cmp content plain.ko
 	slug "verify finds a missing one" 6 module-not-signed modules verify -c c.pem plain.ko
+	# The kernel's configuration decides when it is named.
+	mkdir -p k/include/generated k/include/linux
+	: >k/include/linux/kernel.h
+	: >k/include/linux/vermagic.h
+	echo '#define UTS_RELEASE "9.9.9-test"' >k/include/generated/utsrelease.h
+	echo '#define CONFIG_SMP 1' >k/include/generated/autoconf.h
+	printf '0x00000001\tprintk\tvmlinux\tEXPORT_SYMBOL\t\n' >k/Module.symvers
+	printf 'CONFIG_X86_64=y\nCONFIG_MODULE_SIG=y\nCONFIG_MODULE_SIG_HASH="sha384"\n' >k/.config
+	cp plain.ko k.ko
+	status "sign for a kernel" 0 modules sign -k k.pem -c c.pem --kernel-source "$work/k" k.ko
+	equals "with the hash it wants" "$(cat "$work/out")" "k.ko: signed with sha384"
+	check "and no warning" test ! -s "$work/err"
+	slug "a kernel whose tree is not there" 7 kernel-headers-missing modules sign -k k.pem -c c.pem --kernel 1.2.3-no k.ko
+	sed -i 's/sha384/md4/' k/.config
+	slug "a kernel that wants what nobody can make" 3 signature-hash-unknown modules sign -k k.pem -c c.pem \
+		--kernel-source "$work/k" --resign k.ko
+	cp plain.ko w.ko
+	status "sign without either" 0 modules sign -k k.pem -c c.pem w.ko
+	check "warns" grep -q 'using sha256' "$work/err"
 else
 	skip "signing" "no openssl or assembler installed"
 fi
