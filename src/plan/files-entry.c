@@ -55,6 +55,21 @@ static int inline_digest(struct entry *en)
 	return 0;
 }
 
+/* Both or neither. */
+static int entry_owner(const json_t *j, struct entry *en)
+{
+	const json_t *uid = json_object_get(j, "uid"), *gid = json_object_get(j, "gid");
+
+	en->uid = en->gid = -1;
+	if (!uid && !gid)
+		return 0;
+	if (!json_is_integer(uid) || !json_is_integer(gid))
+		return -EINVAL;
+	en->uid = json_integer_value(uid);
+	en->gid = json_integer_value(gid);
+	return en->uid < 0 || en->uid >= UINT32_MAX || en->gid < 0 || en->gid >= UINT32_MAX ? -EINVAL : 0;
+}
+
 static int entry_file(const json_t *j, struct entry *en, bool has_base)
 {
 	const json_t *size = json_object_get(j, "size");
@@ -63,6 +78,8 @@ static int entry_file(const json_t *j, struct entry *en, bool has_base)
 	en->sha256 = json_string_value(json_object_get(j, "sha256"));
 	en->base64 = json_string_value(json_object_get(j, "bytes_base64"));
 	en->keep_owner = json_is_true(json_object_get(j, "keep_owner"));
+	if (entry_owner(j, en) < 0)
+		return -EINVAL;
 	if (en->base64)
 		return en->from ? -EINVAL : inline_digest(en);
 	if (!has_base || !en->from || !path_name_is_clean(en->from) || !sha256_is_valid(en->sha256) ||
@@ -135,8 +152,7 @@ int entries_load(const json_t *args, const json_t *undo, struct entries *ret, st
 	l.v = calloc(json_array_size(list) + 1, sizeof(*l.v));
 	if (!l.v)
 		return err_oom(e);
-	json_array_foreach(list, i, j)
-	{
+	json_array_foreach (list, i, j) {
 		r = entry_parse(j, &l.v[i], l.base);
 		if (r < 0)
 			return err_errno(e, r, "entry %zu (%s) of a files operation is not valid", i,
@@ -223,6 +239,9 @@ int place_is_wanted(int root_fd, const struct place *p, const struct entry *en)
 {
 	switch (en->type) {
 	case ENTRY_FILE:
+		if (en->uid >= 0 && S_ISREG(p->st.st_mode) &&
+		    (p->st.st_uid != (uid_t)en->uid || p->st.st_gid != (gid_t)en->gid))
+			return 0;
 		return place_has_content(p, en);
 	case ENTRY_LINK:
 		return p->target && strcmp(p->target, en->target) == 0;

@@ -17,6 +17,7 @@ struct entry {
 	mode_t mode;
 	uint64_t size;
 	bool keep_owner;
+	int64_t uid, gid; /* -1: whoever we are */
 	char own_sha256[65]; /* computed for inline content */
 	const json_t *was; /* the undo data's word on it; NULL before stage */
 };

@@ -364,6 +364,8 @@ static int file_stage(const struct place *p, const struct entry *en, const char 
 	if (r < 0)
 		return r;
 	r = en->keep_owner ? owner_keep(p, to) : 0;
+	if (r >= 0 && en->uid >= 0 && fchown(to, (uid_t)en->uid, (gid_t)en->gid) < 0)
+		r = -errno;
 	if (r >= 0 && fchmod(to, en->mode) < 0)
 		r = -errno;
 	return r < 0 ? err_errno(e, r, "cannot set the mode of /%s", en->path) : 0;

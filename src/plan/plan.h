@@ -133,7 +133,8 @@ int plan_parse(const char *text, size_t len, struct plan **ret, struct err *e);
 /* "files": put, replace or remove any number of files, links and directories beneath the root in one atomic step.
  * args: { "base": absolute path of a directory the "from" names are relative to (a store tree), optional,
  *   "entries": [ {"path": "usr/lib/x.so.1", "type": "file", "mode": 493, "size": n, "sha256": hex, "from": "x.so.1"}
- *                                                                                    content from base
+ *                                                                                    content from base;
+ *                optional "uid" and "gid" (both) for content that was somebody's before
  *              | {"path", "type": "file", "mode", "bytes_base64", "keep_owner": bool}  content inline
  *              | {"path", "type": "link", "target"} | {"path", "type": "dir", "mode"} | {"path", "type": "absent"} ] }
  * No path may appear twice. Parents are created (0755) and removed again by undo when empty. A directory that

@@ -407,9 +407,10 @@ static int restore_file(int root_fd, const struct vendor_entry *en, json_t *entr
 	r = fd < 0 ? fd : sha256_fd_hex(fd, hex);
 	if (r < 0)
 		return r;
-	return entry_add(entries, json_pack("{s:s,s:s,s:i,s:I,s:s,s:s}", "path", en->path, "type", "file",
-					    "mode", (int)(en->mode & 0777), "size", (json_int_t)st.st_size,
-					    "sha256", hex, "from", from))
+	return entry_add(entries,
+			 json_pack("{s:s,s:s,s:i,s:I,s:s,s:s,s:I,s:I}", "path", en->path, "type", "file",
+				   "mode", (int)(en->mode & 0777), "size", (json_int_t)st.st_size, "sha256",
+				   hex, "from", from, "uid", (json_int_t)en->uid, "gid", (json_int_t)en->gid))
 		   ? 0
 		   : -ENOMEM;
 }
