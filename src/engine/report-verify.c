@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "digest.h"
 #include "fd.h"
+#include "install.h"
 #include "jutil.h"
 #include "modset.h"
 #include "parallel.h"
+#include "record.h"
 #include "report.h"
 #include "strbuf.h"
 #include "tree.h"
@@ -196,21 +198,74 @@ static int sort_findings(const json_t *found, json_t *problems, json_t *notes)
 	return r;
 }
 
+/* The record the store keeps of the deployment that is in the root now; NULL when it has none. Borrowed from list. */
+static const json_t *deployed_record(const json_t *list)
+{
+	const json_t *item, *found = NULL;
+	json_int_t newest = -1;
+	size_t i;
+
+	json_array_foreach ((json_t *)list, i, item) {
+		const json_t *meta = json_object_get(item, "meta");
+		const char *kind = json_string_value(json_object_get(meta, "kind"));
+		const char *state = json_string_value(json_object_get(item, "state"));
+		json_int_t sequence = json_integer_value(json_object_get(item, "sequence"));
+
+		if (!kind || strcmp(kind, "userspace") != 0 || !state || strcmp(state, "applied") != 0 ||
+		    sequence <= newest)
+			continue;
+		newest = sequence;
+		found = json_object_get(meta, "record");
+	}
+	return found;
+}
+
+/* Whoever can change the root's files can change the record beside them; the store has its own copy. record NULL: the
+ * root has none. */
+static int compare_records(struct verify *v, const json_t *record, json_t *problems)
+{
+	_cleanup_free_ char *target = NULL;
+	_cleanup_json_ json_t *list = NULL;
+	const char *text = NULL;
+	const json_t *kept;
+	int r;
+
+	if (!v->en->store)
+		return 0;
+	r = userspace_target_name(v->en->host, &target, v->e);
+	if (r >= 0)
+		r = plan_history(&v->en->state, target, &list, v->e);
+	if (r < 0)
+		return r;
+	kept = deployed_record(list);
+	if (kept && !record)
+		text = "/" USERSPACE_RECORD ": missing, the store has a record of this installation";
+	else if (kept && !json_equal(kept, record))
+		text = "/" USERSPACE_RECORD ": differs from the record the store keeps of this installation";
+	return text && json_array_append_new(problems, json_string(text)) < 0 ? err_oom(v->e) : 0;
+}
+
 /* What is installed in the root, and whether its loader finds all that needs. */
 static int verify_installation(struct verify *v)
 {
 	_cleanup_free_ char *object = str_printf("installation in %s", v->en->host->root);
 	_cleanup_json_ json_t *found = json_array(), *problems = json_array(), *notes = json_array();
+	_cleanup_json_ json_t *record = NULL;
 	int r = object && found && problems && notes ? 0 : err_oom(v->e);
 
 	if (r >= 0)
-		r = userspace_verify(v->en->host, found, NULL, v->e);
+		r = userspace_verify(v->en->host, found, &record, v->e);
 	if (r >= 0)
 		r = userspace_check_resolves(v->en->host, found, v->e);
 	if (r == -ERR_INSTALL_NOT_FOUND) {
 		err_done(v->e);
-		return 0;
+		r = compare_records(v, NULL, problems);
+		if (r < 0 || json_array_size(problems) == 0)
+			return r;
+		return verify_row(v, object, "differs", json_incref(problems), NULL);
 	}
+	if (r >= 0)
+		r = compare_records(v, record, problems);
 	if (r >= 0 && sort_findings(found, problems, notes) < 0)
 		r = err_oom(v->e);
 	return r < 0 ? r : verify_row(v, object, "differs", json_incref(problems), json_incref(notes));
