@@ -9,6 +9,9 @@
 #include "spawn.h"
 #include "verify.h"
 
+#include <linux/fs.h>
+#include <sqlite3.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 static const char head[] =
@@ -404,7 +407,11 @@ static void markers_and_foreign_systems(void **state)
 
 static void a_vendor_installation_is_taken_over(void **state)
 {
+	/* Somebody's file before: it is somebody's again, where we may give it away. */
+	unsigned uid = geteuid() == 0 ? 1234 : geteuid();
+	_cleanup_free_ char *log = NULL;
 	json_t *report;
+	struct stat st;
 	struct bed b;
 	int r;
 
@@ -414,12 +421,13 @@ static void a_vendor_installation_is_taken_over(void **state)
 	testdir_puts(&b.root, "usr/bin/nvidia-edited", "changed by hand");
 	testdir_puts(&b.root, "usr/bin/nvidia-smi", "123456789");
 	fixture_link(&b.root, "libold.so.9", LIB "/libold.so.1");
-	testdir_puts(
-	    &b.root, "var/lib/nvidia/log",
+	log = str_printf(
 	    "1.0-10 (1.0)\nDriver\n1: /usr/bin/nvidia-old\n58124007\n1: /usr/bin/nvidia-edited\n58124007\n"
 	    "1: /usr/bin/nvidia-smi\n58124007\n0: "
 	    "/" LIB "/libold.so.1\nlibold.so.9\n"
-	    "100: /usr/bin/moved\n58124007 100644 0 0\n");
+	    "100: /usr/bin/moved\n58124007 100640 %u %u\n",
+	    uid, uid);
+	testdir_puts(&b.root, "var/lib/nvidia/log", log);
 	testdir_puts(&b.root, "var/lib/nvidia/100", "123456789");
 	refused(&b, "install-vendor-present");
 	keep_snapshot(&b);
@@ -429,12 +437,270 @@ static void a_vendor_installation_is_taken_over(void **state)
 	assert_text(&b, "usr/bin/nvidia-edited", "changed by hand");
 	assert_text(&b, "usr/bin/nvidia-smi", "1.2.3");
 	assert_text(&b, "usr/bin/moved", "123456789");
+	assert_int_equal(fstatat(b.root.fd, "usr/bin/moved", &st, 0), 0);
+	assert_int_equal(st.st_uid, uid);
+	assert_int_equal(st.st_gid, uid);
+	assert_int_equal(st.st_mode & 07777, 0640);
 	assert_false(testdir_has(&b.root, LIB "/libold.so.1"));
 	assert_false(testdir_has(&b.root, "var/lib/nvidia"));
 	report = remove_it(&b, &r);
 	json_decref(report);
 	assert_unchanged(&b);
 	bed_done(&b);
+}
+
+/* -- rpm -- */
+
+/* A header blob of rpm's database: counts, index entries (tag, type, offset, count), data. */
+static size_t rpm_blob(uint8_t *out, const char *name, const char *dir, const char *base)
+{
+	struct {
+		uint32_t tag, type, offset, count;
+	} index[] = { { 1000, 6, 0, 1 }, { 1116, 4, 0, 1 }, { 1117, 8, 0, 1 }, { 1118, 8, 0, 1 } };
+	uint8_t data[512] = { 0 };
+	size_t n = 4; /* the one directory index, 0 */
+
+	index[1].offset = 0;
+	index[0].offset = (uint32_t)n;
+	n += (size_t)sprintf((char *)data + n, "%s", name) + 1;
+	index[2].offset = (uint32_t)n;
+	n += (size_t)sprintf((char *)data + n, "%s", base) + 1;
+	index[3].offset = (uint32_t)n;
+	n += (size_t)sprintf((char *)data + n, "%s", dir) + 1;
+	for (size_t i = 0; i < ARRAY_LEN(index); i++) {
+		const uint32_t words[] = { index[i].tag, index[i].type, index[i].offset, index[i].count };
+
+		for (size_t k = 0; k < 4; k++)
+			for (size_t c = 0; c < 4; c++)
+				out[8 + i * 16 + k * 4 + c] = (uint8_t)(words[k] >> (24 - 8 * c));
+	}
+	memset(out, 0, 8);
+	out[3] = ARRAY_LEN(index);
+	out[6] = (uint8_t)(n >> 8);
+	out[7] = (uint8_t)n;
+	memcpy(out + 8 + 16 * ARRAY_LEN(index), data, n);
+	return 8 + 16 * ARRAY_LEN(index) + n;
+}
+
+static void make_rpmdb(struct bed *b, const char *place, const char *dir, const char *base, bool damaged)
+{
+	char path[512];
+	uint8_t blob[1024];
+	size_t len = rpm_blob(blob, "some-package", dir, base);
+	sqlite3_stmt *stmt;
+	sqlite3 *db;
+
+	if (damaged)
+		memset(blob, 0xff, 8);
+	testdir_puts(&b->root, place, "");
+	snprintf(path, sizeof(path), "%s/%s", b->root.path, place);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(
+	    sqlite3_exec(db,
+			 "CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB NOT NULL);"
+			 "CREATE TABLE Basenames (key TEXT NOT NULL, hnum INTEGER, idx INTEGER);",
+			 NULL, NULL, NULL),
+	    SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(db, "INSERT INTO Packages VALUES (7, ?)", -1, &stmt, NULL),
+			 SQLITE_OK);
+	assert_int_equal(sqlite3_bind_blob(stmt, 1, blob, (int)len, SQLITE_TRANSIENT), SQLITE_OK);
+	assert_int_equal(sqlite3_step(stmt), SQLITE_DONE);
+	sqlite3_finalize(stmt);
+	assert_int_equal(sqlite3_prepare_v2(db, "INSERT INTO Basenames VALUES (?, 7, 0)", -1, &stmt, NULL),
+			 SQLITE_OK);
+	assert_int_equal(sqlite3_bind_text(stmt, 1, base, -1, SQLITE_TRANSIENT), SQLITE_OK);
+	assert_int_equal(sqlite3_step(stmt), SQLITE_DONE);
+	sqlite3_finalize(stmt);
+	sqlite3_close(db);
+}
+
+static void the_rpm_database_is_read(void **state)
+{
+	static const struct {
+		const char *place, *dir;
+		bool damaged, owned;
+	} rows[] = {
+		{ "usr/lib/sysimage/rpm/rpmdb.sqlite", "/usr/bin/", false, true },
+		{ "var/lib/rpm/rpmdb.sqlite", "/usr/bin/", false, true },
+		{ "var/lib/rpm/rpmdb.sqlite", "/bin/", false, true }, /* as a merged /usr has it */
+		{ "var/lib/rpm/rpmdb.sqlite", "/opt/bin/", false, false },
+		{ "var/lib/rpm/rpmdb.sqlite", "/usr/bin/", true, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct bed b;
+
+		bed_make(&b);
+		testdir_puts(&b.root, "usr/bin/nvidia-smi", "the distribution's");
+		make_rpmdb(&b, rows[i].place, rows[i].dir, "nvidia-smi", rows[i].damaged);
+		if (rows[i].owned)
+			refused(&b, "install-conflict");
+		else
+			assert_ok(install(&b), &b.e);
+		bed_done(&b);
+	}
+}
+
+/* -- parts and templates -- */
+
+#define LIB32 "usr/lib/i386-linux-gnu"
+
+static void the_32_bit_parts_on_request(void **state)
+{
+	static const char more[] =
+	    "32/libcuda.so.1.2.3 0755 CUDA_LIB COMPAT32 / MODULE:gpgpu\n"
+	    "32/libcuda.so.1 0000 CUDA_SYMLINK COMPAT32 / libcuda.so.1.2.3 MODULE:gpgpu\n";
+	static const char *const needs_c[] = { "libc.so.6", NULL };
+
+	for (int wanted = 0; wanted < 2; wanted++) {
+		_cleanup_free_ char *manifest = NULL, *text = NULL;
+		json_t *missing = json_array(), *report;
+		struct bed b;
+		int r;
+
+		bed_make(&b);
+		fixture_object(&b.root, LIB32 "/libc.so.6", 32, ELF_MACHINE_I386, "libc.so.6", NULL);
+		testdir_puts(&b.root, "etc/ld.so.conf.d/i386-linux-gnu.conf", "/lib/i386-linux-gnu\n");
+		fixture_object(&b.tree, "32/libcuda.so.1.2.3", 32, ELF_MACHINE_I386, "libcuda.so.1", needs_c);
+		manifest = testdir_read(&b.tree, ".manifest", NULL);
+		text = str_printf("%s%s", manifest, more);
+		testdir_puts(&b.tree, ".manifest", text);
+		keep_snapshot(&b);
+		b.q.compat32 = wanted;
+		assert_ok(install(&b), &b.e);
+		assert_int_equal(testdir_has(&b.root, LIB32 "/libcuda.so.1.2.3"), wanted);
+		assert_int_equal(testdir_has(&b.root, LIB32 "/libcuda.so.1"), wanted);
+		assert_true(testdir_has(&b.root, LIB "/libcuda.so.1"));
+		assert_int_equal(userspace_check_resolves(b.host, missing, &b.e), 0);
+		json_decref(missing);
+		report = remove_it(&b, &r);
+		json_decref(report);
+		assert_unchanged(&b);
+		bed_done(&b);
+	}
+}
+
+static void every_token_of_a_template(void **state)
+{
+	static const struct {
+		const char *text, *want;
+	} rows[] = {
+		{ "Exec=__UTILS_PATH__/x\n", "Exec=/usr/bin/x\n" },
+		{ "Icon=__PIXMAP_PATH__/y.png\n", "Icon=/usr/share/pixmaps/y.png\n" },
+		{ "L=__LIBGL_PATH__\n", "L=/usr/lib/x86_64-linux-gnu\n" },
+		{ "# __GENERATED_BY__\n", "# nvdriver\n" },
+		{ "__UTILS_PATH____UTILS_PATH__", "/usr/bin/usr/bin" },
+		{ "__UTILS_PATH_ __utils_path__ _", "__UTILS_PATH_ __utils_path__ _" },
+		{ "__UNKNOWN__ %s \\n", "__UNKNOWN__ %s \\n" },
+		{ "", "" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct bed b;
+
+		bed_make(&b);
+		testdir_puts(&b.tree, "nvidia-settings.desktop", rows[i].text);
+		assert_ok(install(&b), &b.e);
+		assert_text(&b, "usr/share/applications/nvidia-settings.desktop", rows[i].want);
+		bed_done(&b);
+	}
+}
+
+/* -- what cannot be written -- */
+
+/* false where this file system or our rights do not have the flag. */
+static bool set_immutable(struct bed *b, const char *path, bool on)
+{
+	int fd = openat(b->root.fd, path, O_RDONLY | O_CLOEXEC), flags = 0, r;
+
+	assert_true(fd >= 0);
+	r = ioctl(fd, FS_IOC_GETFLAGS, &flags);
+	flags = on ? flags | FS_IMMUTABLE_FL : flags & ~FS_IMMUTABLE_FL;
+	if (r == 0)
+		r = ioctl(fd, FS_IOC_SETFLAGS, &flags);
+	close(fd);
+	return r == 0;
+}
+
+/* A file that cannot be replaced, a directory nothing can be put into: everything already done is taken back. */
+static void what_cannot_be_written_rolls_back(void **state)
+{
+	static const char *const places[] = { "usr/bin/nvidia-smi", "usr/share/applications" };
+
+	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+		struct bed b;
+		int r;
+
+		bed_make(&b);
+		fixture_dir(&b.root, "usr/share/applications");
+		fixture_dir(&b.root, "var/lib/nvdriver");
+		testdir_puts(&b.root, "usr/bin/nvidia-smi", "old");
+		keep_snapshot(&b);
+		if (!set_immutable(&b, places[i], true)) {
+			bed_done(&b);
+			print_message("# no immutable files here: not tested\n");
+			skip();
+		}
+		r = install(&b);
+		assert_true(set_immutable(&b, places[i], false));
+		assert_true(r < 0);
+		assert_non_null(b.e.reason);
+		assert_unchanged(&b);
+		assert_ok(install(&b), &b.e);
+		bed_done(&b);
+	}
+}
+
+/* -- systemd -- */
+
+struct calls {
+	struct bed *bed;
+	unsigned reloads;
+};
+
+static int count_reloads(struct spawn *s, void *arg)
+{
+	struct calls *c = arg;
+
+	if (strv_len(s->argv) > 1 && strcmp(s->argv[1], "daemon-reload") == 0) {
+		c->reloads++;
+		s->status = 0;
+		return 0;
+	}
+	return fake_ldconfig(s, c->bed);
+}
+
+static void systemd_is_told_only_where_it_runs_this_root(void **state)
+{
+	static const struct {
+		bool running, booted;
+		unsigned reloads;
+	} rows[] = { { false, false, 0 }, { false, true, 0 }, { true, false, 0 }, { true, true, 1 } };
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_free_ char *manifest = NULL, *text = NULL;
+		struct calls c = { 0 };
+		struct bed b;
+
+		bed_make(&b);
+		c.bed = &b;
+		spawn_set_hook(count_reloads, &c);
+		testdir_write(&b.root, "usr/bin/systemctl", "x", 1, 0755);
+		if (rows[i].booted)
+			fixture_dir(&b.root, "run/systemd/system");
+		manifest = testdir_read(&b.tree, ".manifest", NULL);
+		text = str_printf("%ssystemd/system/nvidia-suspend.service 0644 SYSTEMD_UNIT system "
+				  "MODULE:powermanagement\n",
+				  manifest);
+		testdir_puts(&b.tree, ".manifest", text);
+		testdir_puts(&b.tree, "systemd/system/nvidia-suspend.service", "[Unit]\n");
+		b.host->is_running = rows[i].running;
+		assert_ok(install(&b), &b.e);
+		if (c.reloads != rows[i].reloads)
+			fail_msg("row %zu: %u reloads", i, c.reloads);
+		bed_done(&b);
+	}
 }
 
 static void a_vendor_record_on_request(void **state)
@@ -562,4 +828,7 @@ TEST_MAIN(cmocka_unit_test(in_and_out), cmocka_unit_test(no_cache_before_none_af
 	  cmocka_unit_test(nothing_leaves_the_root), cmocka_unit_test(a_pipe_where_a_file_has_to_go),
 	  cmocka_unit_test(pipes_as_databases_do_not_block), cmocka_unit_test(a_damaged_record_is_refused),
 	  cmocka_unit_test(an_object_nobody_has_is_found_missing),
-	  cmocka_unit_test(an_object_may_not_name_a_path))
+	  cmocka_unit_test(an_object_may_not_name_a_path), cmocka_unit_test(the_rpm_database_is_read),
+	  cmocka_unit_test(the_32_bit_parts_on_request), cmocka_unit_test(every_token_of_a_template),
+	  cmocka_unit_test(what_cannot_be_written_rolls_back),
+	  cmocka_unit_test(systemd_is_told_only_where_it_runs_this_root))

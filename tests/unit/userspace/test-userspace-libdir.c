@@ -147,6 +147,52 @@ static void libdir_of_every_root(void **state)
 	}
 }
 
+/* The vendor has no 32-bit libraries for this machine, whatever the root has. */
+static void libdir_on_arm(void **state)
+{
+	static const struct {
+		const char *libc, *native;
+		unsigned machine;
+	} arm[] = {
+		{ "usr/lib/aarch64-linux-gnu/libc.so.6", "lib/aarch64-linux-gnu", ELF_MACHINE_AARCH64 },
+		{ "lib/aarch64-linux-gnu/libc.so.6", "lib/aarch64-linux-gnu", ELF_MACHINE_AARCH64 },
+		{ "usr/lib64/libc.so.6", "lib64", ELF_MACHINE_AARCH64 },
+		{ "usr/lib/libc.so.6", "lib", ELF_MACHINE_AARCH64 },
+		{ "usr/lib/x86_64-linux-gnu/libc.so.6", NULL, X64 },
+		{ "usr/lib64/libc.so.6", NULL, X64 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(arm); i++) {
+		_cleanup_(err_done) struct err e = ERR_INIT;
+		_cleanup_(libdirs_done) struct libdirs l = { 0 };
+		_cleanup_strv_ char **dirs = NULL;
+		const struct libdir_wants wants = { .machine = "aarch64", .want_compat32 = true };
+		struct testdir t;
+		int r;
+
+		testdir_make(&t);
+		fixture_dir(&t, "usr/lib/aarch64-linux-gnu");
+		if (i == 2 || i == 3)
+			assert_int_equal(unlinkat(t.fd, "usr/lib/aarch64-linux-gnu", AT_REMOVEDIR), 0);
+		fixture_object(&t, arm[i].libc, 64, arm[i].machine, "libc.so.6", NULL);
+		r = libdir_find(t.fd, &wants, &l, &e);
+		if (arm[i].native) {
+			assert_ok(r, &e);
+			assert_string_equal(l.native, arm[i].native);
+			assert_null(l.compat32);
+		} else if (r >= 0) {
+			/* Nothing of the machine is there: only told, never silently. */
+			assert_non_null(l.native_warning);
+		} else {
+			assert_slug(&e, "root-machine");
+		}
+		assert_int_equal(libdir_loader_dirs(t.fd, "aarch64", 64, &dirs), 0);
+		if (i == 0)
+			assert_string_equal(dirs[0], "usr/lib/aarch64-linux-gnu");
+		testdir_done(&t);
+	}
+}
+
 static void libdir_explicit_is_checked(void **state)
 {
 	_cleanup_(err_done) struct err e = ERR_INIT;
@@ -230,6 +276,7 @@ static void links_out_of_the_root_are_not_followed(void **state)
 	testdir_done(&t);
 }
 
-TEST_MAIN(cmocka_unit_test(libdir_of_every_root), cmocka_unit_test(libdir_explicit_is_checked),
-	  cmocka_unit_test(loader_reads_its_configuration), cmocka_unit_test(canonical_follows_inodes),
+TEST_MAIN(cmocka_unit_test(libdir_of_every_root), cmocka_unit_test(libdir_on_arm),
+	  cmocka_unit_test(libdir_explicit_is_checked), cmocka_unit_test(loader_reads_its_configuration),
+	  cmocka_unit_test(canonical_follows_inodes),
 	  cmocka_unit_test(links_out_of_the_root_are_not_followed))
