@@ -6,8 +6,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-int write_all(int fd, const void *buf, size_t len);          /* retries EINTR and short writes */
-ssize_t read_upto(int fd, void *buf, size_t len);            /* until len or EOF; bytes read or -errno */
+int write_all(int fd, const void *buf, size_t len); /* retries EINTR and short writes */
+ssize_t read_upto(int fd, void *buf, size_t len); /* until len or EOF; bytes read or -errno */
 int pread_exact(int fd, void *buf, size_t len, uint64_t off); /* -ENODATA when the file ends early */
 
 /* Whole file into memory, NUL-terminated. -E2BIG over max_bytes. Works for /proc and /sys. Only regular files
@@ -19,8 +19,9 @@ int read_fd(int fd, size_t max_bytes, char **ret, size_t *ret_len);
 /* First line of a small attribute without its LF. */
 int read_line_at(int dirfd, const char *path, char **ret);
 
-int dir_open_at(int dirfd, const char *path); /* O_RDONLY|O_DIRECTORY|O_CLOEXEC|O_NOFOLLOW on the last component */
-int fd_reopen(int fd, int flags);             /* through /proc/self/fd */
+int dir_open_at(int dirfd,
+		const char *path); /* O_RDONLY|O_DIRECTORY|O_CLOEXEC|O_NOFOLLOW on the last component */
+int fd_reopen(int fd, int flags); /* through /proc/self/fd */
 
 /* Copy all bytes of a regular file: reflink, else copy_file_range, else read/write.
  * `to_fd` must be empty; both file positions are left alone. ret_method (may be NULL) says which: "reflink", "copy_file_range", "copy". */

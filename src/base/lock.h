@@ -11,10 +11,13 @@
 #include <sys/types.h>
 
 struct lock {
-	int fd;                 /* owned for files, borrowed for bytes */
-	int64_t byte;           /* -1 for a whole file */
+	int fd; /* owned for files, borrowed for bytes */
+	int64_t byte; /* -1 for a whole file */
 };
-#define LOCK_INIT { -EBADF, -1 }
+#define LOCK_INIT                                                                                            \
+	{                                                                                                    \
+		-EBADF, -1                                                                                   \
+	}
 
 /* 0, -EAGAIN when held by another until timeout_ms passed (0 = try once, -1 = wait), -EINTR when a signal came while
  * waiting. lock_file_at() makes the file (0644) and never removes it. lock_byte() needs a writable descriptor of an open of

@@ -13,10 +13,10 @@ enum log_level { LOG_ERROR_LEVEL, LOG_WARN_LEVEL, LOG_INFO_LEVEL, LOG_DEBUG_LEVE
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
 struct log_config {
-	int fd;                  /* borrowed, e.g. 2; -1 = no messages there */
-	int file_fd;             /* borrowed log file, -1 = none; gets every level, never colour */
-	enum log_level level;    /* highest level shown on fd */
-	enum log_format format;  /* JSON: one object per line: time, level, message */
+	int fd; /* borrowed, e.g. 2; -1 = no messages there */
+	int file_fd; /* borrowed log file, -1 = none; gets every level, never colour */
+	enum log_level level; /* highest level shown on fd */
+	enum log_format format; /* JSON: one object per line: time, level, message */
 	bool colour;
 };
 
@@ -24,16 +24,16 @@ void log_setup(const struct log_config *c);
 void log_msg(enum log_level level, const char *fmt, ...) _printf_(2, 3);
 
 #define log_error(...) log_msg(LOG_ERROR_LEVEL, __VA_ARGS__)
-#define log_warn(...) log_msg(LOG_WARN_LEVEL, __VA_ARGS__)
-#define log_info(...) log_msg(LOG_INFO_LEVEL, __VA_ARGS__)
+#define log_warn(...)  log_msg(LOG_WARN_LEVEL, __VA_ARGS__)
+#define log_info(...)  log_msg(LOG_INFO_LEVEL, __VA_ARGS__)
 #define log_debug(...) log_msg(LOG_DEBUG_LEVEL, __VA_ARGS__)
 
 /* Progress of one long piece of work. On a terminal one line with bytes, percent and remaining time,
  * redrawn at most ten times a second; otherwise a plain line at the start, each 25 % and the end.
  * progress_update() is cheap and may be called for every block, from one thread at a time. */
 struct progress {
-	const char *what;        /* borrowed; what is being done, e.g. "extracting" */
-	uint64_t total_bytes;    /* 0 = unknown */
+	const char *what; /* borrowed; what is being done, e.g. "extracting" */
+	uint64_t total_bytes; /* 0 = unknown */
 	uint64_t done_bytes;
 	uint64_t started_ns, drawn_ns;
 	int shown_quarter;

@@ -11,7 +11,7 @@
 
 enum path_follow {
 	PATH_NO_SYMLINKS, /* a symbolic link in any component is refused (-ELOOP) */
-	PATH_IN_ROOT,     /* links are followed as if dirfd were "/": absolute links restart there, ".." stops there */
+	PATH_IN_ROOT, /* links are followed as if dirfd were "/": absolute links restart there, ".." stops there */
 };
 
 /* Check and normalise a relative name from an archive, manifest or record: strips leading "./" and doubled or
@@ -28,10 +28,12 @@ int path_open_at(int dirfd, const char *path, int flags, mode_t mode, enum path_
 
 /* Open (and create, 0755 & ~umask) the directory part of `path` beneath dirfd; *ret_name points into `path` at
  * the last component. Returns a descriptor. */
-int path_open_parent(int dirfd, const char *path, bool create, enum path_follow follow, const char **ret_name);
+int path_open_parent(int dirfd, const char *path, bool create, enum path_follow follow,
+		     const char **ret_name);
 
 int path_mkdirs(int dirfd, const char *path, mode_t mode, enum path_follow follow);
-int path_stat(int dirfd, const char *path, struct stat *ret, enum path_follow follow); /* last link not followed */
+int path_stat(int dirfd, const char *path, struct stat *ret,
+	      enum path_follow follow); /* last link not followed */
 bool path_exists(int dirfd, const char *path); /* with PATH_IN_ROOT; a dangling link exists */
 
 /* Pretend the kernel has no openat2 (tests of the fallback). */

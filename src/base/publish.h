@@ -12,19 +12,23 @@
 #define PUBLISH_TMP_PREFIX ".nvdriver-"
 
 struct tmpname {
-	int dirfd;              /* borrowed */
-	int fd;                 /* owned */
-	char name[64];          /* "" once disarmed */
+	int dirfd; /* borrowed */
+	int fd; /* owned */
+	char name[64]; /* "" once disarmed */
 };
-#define TMPNAME_INIT(dirfd) { (dirfd), -EBADF, "" }
+#define TMPNAME_INIT(dirfd)                                                                                  \
+	{                                                                                                    \
+		(dirfd), -EBADF, ""                                                                          \
+	}
 
-int tmpname_open(struct tmpname *t, mode_t mode);           /* O_RDWR|O_EXCL|O_NOFOLLOW|O_CLOEXEC, fchmod to mode */
-int tmpname_random(char *out, size_t size);                 /* just the name */
-void tmpname_done(struct tmpname *t);                       /* closes and unlinks unless disarmed */
+int tmpname_open(struct tmpname *t, mode_t mode); /* O_RDWR|O_EXCL|O_NOFOLLOW|O_CLOEXEC, fchmod to mode */
+int tmpname_random(char *out, size_t size); /* just the name */
+void tmpname_done(struct tmpname *t); /* closes and unlinks unless disarmed */
 
 int publish_bytes(int dirfd, const char *name, const void *buf, size_t len, mode_t mode);
 int publish_tmp(struct tmpname *t, const char *name, bool replace); /* sync, rename, sync dir; disarms */
-int publish_symlink(int dirfd, const char *name, const char *target); /* creates or replaces a file or link atomically */
+int publish_symlink(int dirfd, const char *name,
+		    const char *target); /* creates or replaces a file or link atomically */
 
 /* Rename from_dirfd/from (a complete file or tree the caller has synced with tree_sync()) to to_dirfd/to.
  * replace false: -EEXIST when it exists (renameat2 NOREPLACE with a fallback). Syncs both directories. */

@@ -12,12 +12,15 @@
 #include <stdarg.h>
 
 struct strbuf {
-	char *buf;          /* owned; NULL while empty */
+	char *buf; /* owned; NULL while empty */
 	size_t len, cap, max;
 	int error;
 };
 
-#define STRBUF_INIT(max_bytes) { NULL, 0, 0, (max_bytes), 0 }
+#define STRBUF_INIT(max_bytes)                                                                               \
+	{                                                                                                    \
+		NULL, 0, 0, (max_bytes), 0                                                                   \
+	}
 #define STRBUF_TEXT_MAX ((size_t)16 << 20)
 
 void strbuf_done(struct strbuf *b);
@@ -28,8 +31,8 @@ int strbuf_putc(struct strbuf *b, char c);
 int strbuf_printf(struct strbuf *b, const char *fmt, ...) _printf_(2, 3);
 int strbuf_vprintf(struct strbuf *b, const char *fmt, va_list ap) _printf_(2, 0);
 int strbuf_error(const struct strbuf *b);
-const char *strbuf_str(const struct strbuf *b);  /* "" while empty; borrowed */
-int strbuf_steal(struct strbuf *b, char **ret);  /* hands the string over, or returns the sticky error */
+const char *strbuf_str(const struct strbuf *b); /* "" while empty; borrowed */
+int strbuf_steal(struct strbuf *b, char **ret); /* hands the string over, or returns the sticky error */
 
 /* asprintf without the trap: NULL on failure. */
 char *str_printf(const char *fmt, ...) _printf_(1, 2);
@@ -37,7 +40,7 @@ char *str_printf(const char *fmt, ...) _printf_(1, 2);
 /* NULL-terminated vectors of owned strings. */
 void strv_freep(char ***v);
 size_t strv_len(char *const *v);
-int strv_push(char ***v, const char *s);        /* copies s */
+int strv_push(char ***v, const char *s); /* copies s */
 bool strv_contains(char *const *v, const char *s);
 void strv_sort(char **v);
 

@@ -18,8 +18,7 @@ static int doctor_cmd(struct app *app, void *opts _unused_, int argc _unused_, c
 		r = out_json("doctor", json_pack("{s:i,s:o}", "findings", (int)findings, "checks", checks));
 		return r < 0 ? r : findings ? err_exit_status(ERR_FINDING) : 0;
 	}
-	json_array_foreach(checks, i, c)
-	{
+	json_array_foreach (checks, i, c) {
 		out_text("%-8s %-11s %s\n", ui_str(c, "result", "?"), ui_str(c, "check", "?"),
 			 ui_str(c, "text", ""));
 		if (*ui_str(c, "next_step", ""))

@@ -75,7 +75,9 @@ static int fetch_dry(const struct source *s, const struct source_options *o, jso
 
 	if (k < 0)
 		return k;
-	json_array_foreach(r.packages, i, p) if (json_array_append(rows, p) < 0) return err_oom(e);
+	json_array_foreach (r.packages, i, p)
+		if (json_array_append(rows, p) < 0)
+			return err_oom(e);
 	if (json_array_size(r.packages))
 		return 0;
 	row = json_pack("{s:s, s:s*}", "name", r.origin, "sha256", o->sha256);
@@ -87,8 +89,7 @@ static void show(const json_t *rows, bool is_dry)
 	const json_t *p;
 	size_t i;
 
-	json_array_foreach(rows, i, p)
-	{
+	json_array_foreach (rows, i, p) {
 		const char *action = json_string_value(json_object_get(p, "action"));
 		const char *sha256 = json_string_value(json_object_get(p, "sha256"));
 		const char *trust = json_string_value(json_object_get(p, "trust"));

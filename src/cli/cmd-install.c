@@ -124,7 +124,8 @@ static void print_strings(const char *label, const json_t *list)
 	const json_t *text;
 	size_t i;
 
-	json_array_foreach(list, i, text) out_text("%-10s %s\n", label, json_string_value(text));
+	json_array_foreach (list, i, text)
+		out_text("%-10s %s\n", label, json_string_value(text));
 }
 
 static int show_plan(struct app *app, const struct plan *p, json_t *report, struct err *e)

@@ -101,8 +101,7 @@ static int only_version(struct app *app, char **ret, struct err *e)
 	r = modset_list(app->engine->store, NULL, release, &list, e);
 	if (r < 0)
 		return r;
-	json_array_foreach(list, i, set)
-	{
+	json_array_foreach (list, i, set) {
 		const char *v = ui_str(set, "driver", "");
 
 		if (*ret && strcmp(*ret, v) != 0) {
@@ -229,7 +228,8 @@ static void print_names(const char *what, const json_t *names)
 	const json_t *v;
 	size_t i;
 
-	json_array_foreach(names, i, v) out_text("%-9s %s\n", what, json_string_value(v));
+	json_array_foreach (names, i, v)
+		out_text("%-9s %s\n", what, json_string_value(v));
 }
 
 static int show_report(struct app *app, const struct load_run *l, struct modload_report *report)
@@ -243,8 +243,8 @@ static int show_report(struct app *app, const struct load_run *l, struct modload
 						  "module_set", *l->key ? l->key : NULL));
 	print_names("loaded", report->loaded);
 	print_names("present", report->present);
-	json_array_foreach(report->failed, i, f)
-	    out_text("left out  %s: %s\n", ui_str(f, "module", "?"), ui_str(f, "reason", "?"));
+	json_array_foreach (report->failed, i, f)
+		out_text("left out  %s: %s\n", ui_str(f, "module", "?"), ui_str(f, "reason", "?"));
 	return 0;
 }
 
@@ -255,7 +255,8 @@ static int show_steps(struct app *app, json_t *steps)
 
 	if (app->json)
 		return out_json("load", json_pack("{s:b, s:o}", "dry_run", 1, "steps", steps));
-	json_array_foreach(steps, i, s) out_text("%s\n", json_string_value(s));
+	json_array_foreach (steps, i, s)
+		out_text("%s\n", json_string_value(s));
 	json_decref(steps);
 	return 0;
 }

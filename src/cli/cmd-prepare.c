@@ -51,8 +51,7 @@ static void print_stages(const json_t *stages)
 	const json_t *row;
 	size_t i;
 
-	json_array_foreach(stages, i, row)
-	{
+	json_array_foreach (stages, i, row) {
 		const char *path = json_string_value(json_object_get(row, "path"));
 
 		out_text("%-10s %-8s %8.3f s  %s\n", json_string_value(json_object_get(row, "stage")),

@@ -16,12 +16,13 @@ static void status_text(const json_t *status)
 		 ui_str(host, "secure_boot", "unknown"), ui_str(host, "sig_enforce", "unknown"),
 		 *ui_str(host, "lockdown", "") ? ui_str(host, "lockdown", "") : "unknown");
 	out_text("running      driver %s\n", ui_str(running, "driver_version", "none"));
-	json_array_foreach(mods, i, m)
-	    out_text("             module %s, used by %d\n", ui_str(m, "name", "?"),
-		     (int)json_integer_value(json_object_get(m, "refcount")));
+	json_array_foreach (mods, i, m)
+		out_text("             module %s, used by %d\n", ui_str(m, "name", "?"),
+			 (int)json_integer_value(json_object_get(m, "refcount")));
 	ui_store(json_object_get(status, "store"));
-	json_array_foreach(json_object_get(status, "deployments"), i, d)
-	    out_text("%-12s %s  %s\n", i ? "" : "installed", ui_str(d, "time", ""), ui_str(d, "title", "?"));
+	json_array_foreach (json_object_get(status, "deployments"), i, d)
+		out_text("%-12s %s  %s\n", i ? "" : "installed", ui_str(d, "time", ""),
+			 ui_str(d, "title", "?"));
 }
 
 static int status_cmd(struct app *app, void *opts _unused_, int argc _unused_, char **argv _unused_,

@@ -27,8 +27,7 @@ static int target_find(const json_t *list, const char *id, char **ret, struct er
 	const json_t *item;
 	size_t i;
 
-	json_array_foreach(list, i, item)
-	{
+	json_array_foreach (list, i, item) {
 		const char *target = ui_str(item, "target", "");
 
 		if (strcmp(ui_str(item, "state", ""), "applied") != 0 ||
@@ -88,9 +87,9 @@ static int history_cmd(struct app *app, void *opts _unused_, int argc, char **ar
 		return r;
 	if (app->json)
 		return out_json("history", json_pack("{s:o}", "deployments", list));
-	json_array_foreach(list, i, item)
-	    out_text("%s  %-8s %s  %s: %s\n", ui_str(item, "time", "?"), ui_str(item, "state", "?"),
-		     ui_str(item, "id", "?"), ui_str(item, "target", "?"), ui_str(item, "title", "?"));
+	json_array_foreach (list, i, item)
+		out_text("%s  %-8s %s  %s: %s\n", ui_str(item, "time", "?"), ui_str(item, "state", "?"),
+			 ui_str(item, "id", "?"), ui_str(item, "target", "?"), ui_str(item, "title", "?"));
 	json_decref(list);
 	return 0;
 }

@@ -25,8 +25,8 @@ static int print_list(struct app *app, const char *what, json_t *list)
 
 	if (app->json)
 		return out_json("unload", json_pack("{s:b, s:O}", "dry_run", app->dry_run, what, list));
-	json_array_foreach(list, i, v)
-	    out_text("%s%s\n", app->dry_run ? "" : "removed   ", json_string_value(v));
+	json_array_foreach (list, i, v)
+		out_text("%s%s\n", app->dry_run ? "" : "removed   ", json_string_value(v));
 	if (!json_array_size(list))
 		out_text("no module of the driver is loaded\n");
 	return 0;

@@ -10,7 +10,8 @@ static void print_lines(const json_t *lines, const char *prefix)
 	const json_t *line;
 	size_t i;
 
-	json_array_foreach(lines, i, line) out_text("           %s%s\n", prefix, json_string_value(line));
+	json_array_foreach (lines, i, line)
+		out_text("           %s%s\n", prefix, json_string_value(line));
 }
 
 /* What is fine and says nothing is only counted, unless --verbose. */
@@ -19,8 +20,7 @@ static void verify_text(const json_t *objects, bool all)
 	const json_t *o;
 	size_t i, silent = 0;
 
-	json_array_foreach(objects, i, o)
-	{
+	json_array_foreach (objects, i, o) {
 		const json_t *problems = json_object_get(o, "problems"), *notes = json_object_get(o, "notes");
 
 		if (!all && json_array_size(problems) + json_array_size(notes) == 0) {

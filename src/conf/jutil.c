@@ -236,8 +236,7 @@ int jopt_strv(const json_t *obj, const char *key, char ***ret, struct err *e)
 
 	if (r <= 0)
 		return r;
-	json_array_foreach(array, i, item)
-	{
+	json_array_foreach (array, i, item) {
 		if (!is_string(item))
 			return err_set(e, -ERR_FORMAT, "\"%s\"[%zu] is not a string", key, i);
 		if (strv_push(&v, json_string_value(item)) < 0)
@@ -271,8 +270,7 @@ int jknown(const json_t *obj, const char *const *known, struct err *e)
 
 	if (!json_is_object(obj))
 		return err_set(e, -ERR_FORMAT, "expected an object");
-	json_object_foreach((json_t *)obj, key, value)
-	{
+	json_object_foreach ((json_t *)obj, key, value) {
 		const char *const *k = known;
 
 		while (*k && strcmp(*k, key) != 0)

@@ -121,8 +121,7 @@ static int check_object(size_t i, void *arg)
 static int verify_store(struct verify *v)
 {
 	/* Trees first: they take longest and share their work among the processors themselves. */
-	static const enum store_kind kinds[] = { STORE_TREE, STORE_IMAGE, STORE_MODULE,
-						 STORE_PACKAGE };
+	static const enum store_kind kinds[] = { STORE_TREE, STORE_IMAGE, STORE_MODULE, STORE_PACKAGE };
 	_cleanup_(checks_done) struct checks c = { .en = v->en };
 	int r = 0;
 

@@ -219,8 +219,7 @@ static int place_core_objects(struct build *w, struct err *e)
 
 	if (w->b->debug_info)
 		return 0;
-	json_array_foreach(w->files, i, f)
-	{
+	json_array_foreach (w->files, i, f) {
 		const char *path = json_string_value(json_object_get(f, "path"));
 		const char *sha256 = json_string_value(json_object_get(f, "sha256"));
 		bool made;

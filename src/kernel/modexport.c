@@ -131,8 +131,7 @@ static int add_modules(struct export *x, const json_t *record, struct err *e)
 	json_t *m;
 	size_t i;
 
-	json_array_foreach(json_object_get(record, "modules"), i, m)
-	{
+	json_array_foreach (json_object_get(record, "modules"), i, m) {
 		const char *file = json_string_value(json_object_get(m, "file"));
 		_cleanup_free_ char *module = NULL;
 		int r;

@@ -70,7 +70,9 @@ static bool seen(const json_t *list, const char *name)
 	json_t *v;
 	size_t i;
 
-	json_array_foreach((json_t *)list, i, v) if (kmod_name_eq(json_string_value(v), name)) return true;
+	json_array_foreach ((json_t *)list, i, v)
+		if (kmod_name_eq(json_string_value(v), name))
+			return true;
 	return false;
 }
 

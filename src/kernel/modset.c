@@ -208,7 +208,9 @@ static const json_t *file_named(const json_t *files, const char *name)
 	json_t *f;
 	size_t i;
 
-	json_array_foreach((json_t *)files, i, f) if (str_is(f, "name", name)) return f;
+	json_array_foreach ((json_t *)files, i, f)
+		if (str_is(f, "name", name))
+			return f;
 	return NULL;
 }
 
@@ -217,8 +219,7 @@ static void compare_files(const json_t *recorded, const json_t *have, json_t *pr
 	json_t *f;
 	size_t i;
 
-	json_array_foreach((json_t *)recorded, i, f)
-	{
+	json_array_foreach ((json_t *)recorded, i, f) {
 		const char *name = str_of(f, "name") ? str_of(f, "name") : "?";
 		const json_t *now = file_named(have, name);
 
@@ -227,8 +228,9 @@ static void compare_files(const json_t *recorded, const json_t *have, json_t *pr
 		else if (!str_of(f, "sha256") || !str_is(now, "sha256", str_of(f, "sha256")))
 			problem(problems, first, name, "differs from its record");
 	}
-	json_array_foreach((json_t *)have, i, f) if (!file_named(recorded, str_of(f, "name")))
-	    problem(problems, first, str_of(f, "name"), "is not in the record");
+	json_array_foreach ((json_t *)have, i, f)
+		if (!file_named(recorded, str_of(f, "name")))
+			problem(problems, first, str_of(f, "name"), "is not in the record");
 }
 
 int modset_verify(struct store *s, const char *key, json_t *problems, struct err *e)

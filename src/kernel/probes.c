@@ -182,8 +182,7 @@ static int put_answers(int build_fd, json_t *answers, time_t base)
 	dir = dir_open_at(build_fd, "conftest");
 	if (dir < 0)
 		return dir;
-	json_object_foreach(answers, path, text)
-	{
+	json_object_foreach (answers, path, text) {
 		enum layer layer = layer_of(path);
 		int r;
 
@@ -245,8 +244,7 @@ static int merge(json_t *kept, json_t *now, unsigned *ret_new)
 	const char *path;
 	json_t *text;
 
-	json_object_foreach(now, path, text)
-	{
+	json_object_foreach (now, path, text) {
 		json_t *have = json_object_get(kept, path);
 
 		if (have && json_equal(have, text))

@@ -15,8 +15,7 @@ static int argv_fill(struct spawn *s, const json_t *argv)
 	const json_t *arg;
 	size_t i;
 
-	json_array_foreach(argv, i, arg)
-	{
+	json_array_foreach (argv, i, arg) {
 		const char *text = json_string_value(arg);
 
 		if (!text)
@@ -87,8 +86,8 @@ static int command_show(const struct plan_ctx *c _unused_, const json_t *args, s
 	if (!json_is_array(argv))
 		return 0;
 	(void)strbuf_puts(out, "  run    ");
-	json_array_foreach(argv, i, arg)(void)
-	    strbuf_printf(out, " %s", json_string_value(arg) ? json_string_value(arg) : "?");
+	json_array_foreach (argv, i, arg)
+		(void)strbuf_printf(out, " %s", json_string_value(arg) ? json_string_value(arg) : "?");
 	return strbuf_putc(out, '\n');
 }
 

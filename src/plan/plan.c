@@ -202,8 +202,7 @@ int plan_from_json(const json_t *j, struct plan **ret, struct err *e)
 		return err_oom(e);
 	json_decref(p->meta);
 	p->meta = json_incref(meta);
-	json_array_foreach(ops, i, op)
-	{
+	json_array_foreach (ops, i, op) {
 		r = op_from_json(p, op, e);
 		if (r < 0)
 			return r;

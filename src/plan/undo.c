@@ -36,8 +36,9 @@ static int changed_refuse(const json_t *list, struct err *e)
 	const json_t *name;
 	size_t i;
 
-	json_array_foreach(list, i, name) if (strbuf_printf(&names, "%s%s", i ? ", " : "",
-							    json_string_value(name)) < 0) break;
+	json_array_foreach (list, i, name)
+		if (strbuf_printf(&names, "%s%s", i ? ", " : "", json_string_value(name)) < 0)
+			break;
 	(void)err_set(e, ERR_UNDO_CHANGED, "changed since then: %s", strbuf_str(&names));
 	return err_object(e, "%s", json_string_value(json_array_get(list, 0)));
 }
@@ -51,8 +52,8 @@ static int show_undo(const struct journal *j, const json_t *changed, struct strb
 	for (i = j->plan->n_ops; i > 0; i--)
 		if (!j->plan->ops[i - 1].already)
 			(void)strbuf_printf(out, "take back: %s\n", j->plan->ops[i - 1].sentence);
-	json_array_foreach(changed, i, name)(void)
-	    strbuf_printf(out, "changed since, left as it is: %s\n", json_string_value(name));
+	json_array_foreach (changed, i, name)
+		(void)strbuf_printf(out, "changed since, left as it is: %s\n", json_string_value(name));
 	return strbuf_error(out);
 }
 

@@ -13,34 +13,39 @@
 #define SAFE_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 struct spawn {
-	const char *what;       /* borrowed; for messages: "kernel module build" */
-	char **argv;            /* owned */
-	char **env;             /* owned; nothing inherited except what spawn_env_inherit named */
-	int cwd_fd;             /* borrowed; -EBADF = unchanged */
-	int root_fd;            /* borrowed; chroot there first when not -EBADF */
-	int stdin_fd;           /* borrowed; -EBADF = /dev/null */
-	int log_fd;             /* borrowed; whole output appended when not -EBADF */
-	bool capture;           /* keep stdout in `out`; stderr goes to the log and the tail */
-	bool merge;             /* with capture: stderr too */
-	size_t capture_max;     /* default 16 MiB */
-	unsigned timeout_s;     /* 0 = none */
-	uid_t uid; gid_t gid;   /* (uid_t)-1 = unchanged */
-	bool no_network;        /* own empty network namespace when permitted */
+	const char *what; /* borrowed; for messages: "kernel module build" */
+	char **argv; /* owned */
+	char **env; /* owned; nothing inherited except what spawn_env_inherit named */
+	int cwd_fd; /* borrowed; -EBADF = unchanged */
+	int root_fd; /* borrowed; chroot there first when not -EBADF */
+	int stdin_fd; /* borrowed; -EBADF = /dev/null */
+	int log_fd; /* borrowed; whole output appended when not -EBADF */
+	bool capture; /* keep stdout in `out`; stderr goes to the log and the tail */
+	bool merge; /* with capture: stderr too */
+	size_t capture_max; /* default 16 MiB */
+	unsigned timeout_s; /* 0 = none */
+	uid_t uid;
+	gid_t gid; /* (uid_t)-1 = unchanged */
+	bool no_network; /* own empty network namespace when permitted */
 	/* results */
-	char *out; size_t out_len;
-	char *tail;             /* last lines of the output (at most 20 lines, 4 KiB) */
-	int status;             /* exit status, or 128 + signal */
+	char *out;
+	size_t out_len;
+	char *tail; /* last lines of the output (at most 20 lines, 4 KiB) */
+	int status; /* exit status, or 128 + signal */
 	uint64_t wall_ns, cpu_ns; /* of the child and what it waited for */
 	uint64_t max_rss_bytes;
-	int error;              /* sticky failure of the appending functions */
+	int error; /* sticky failure of the appending functions */
 };
 
-#define SPAWN_INIT(text) { .what = (text), .cwd_fd = -EBADF, .root_fd = -EBADF, .stdin_fd = -EBADF, .log_fd = -EBADF, \
-	.capture_max = (size_t)16 << 20, .uid = (uid_t)-1, .gid = (gid_t)-1 }
+#define SPAWN_INIT(text)                                                                                     \
+	{                                                                                                    \
+		.what = (text), .cwd_fd = -EBADF, .root_fd = -EBADF, .stdin_fd = -EBADF, .log_fd = -EBADF,   \
+		.capture_max = (size_t)16 << 20, .uid = (uid_t)-1, .gid = (gid_t)-1                          \
+	}
 
 void spawn_done(struct spawn *s);
-int spawn_argv(struct spawn *s, const char *arg, ...) _sentinel_;      /* appends */
-int spawn_arg(struct spawn *s, const char *fmt, ...) _printf_(2, 3);   /* appends one formatted argument */
+int spawn_argv(struct spawn *s, const char *arg, ...) _sentinel_; /* appends */
+int spawn_arg(struct spawn *s, const char *fmt, ...) _printf_(2, 3); /* appends one formatted argument */
 int spawn_env(struct spawn *s, const char *name, const char *value);
 /* Failures of the appending functions stick and are reported by spawn_run(). PATH=SAFE_PATH and LC_ALL=C are set unless given. */
 
@@ -60,4 +65,4 @@ int spawn_find(const char *name, char **ret);
 /* Test seam: called instead of starting the child; fills results. NULL restores. */
 typedef int (*spawn_hook)(struct spawn *s, void *arg);
 void spawn_set_hook(spawn_hook hook, void *arg);
-uint64_t spawn_count(void);     /* children started so far by this process */
+uint64_t spawn_count(void); /* children started so far by this process */

@@ -520,8 +520,9 @@ static int sort_unplaced(struct pkgtree *p, struct err *e)
 	size_t i;
 	json_t *text;
 
-	json_array_foreach(p->unplaced, i,
-			   text) if (strv_push(&v, json_string_value(text)) < 0) return err_oom(e);
+	json_array_foreach (p->unplaced, i, text)
+		if (strv_push(&v, json_string_value(text)) < 0)
+			return err_oom(e);
 	if (!v)
 		return 0;
 	strv_sort(v);

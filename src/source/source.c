@@ -254,9 +254,9 @@ static int result_id(struct source_result *r, struct err *e)
 	size_t i;
 	json_t *p;
 
-	json_array_foreach(r->packages, i,
-			   p) if (strv_push(&v, json_string_value(json_object_get(p, "sha256"))) <
-				  0) return err_oom(e);
+	json_array_foreach (r->packages, i, p)
+		if (strv_push(&v, json_string_value(json_object_get(p, "sha256"))) < 0)
+			return err_oom(e);
 	if (strv_len(v) == 1)
 		return set_text(&r->origin_id, v[0], e);
 	if (v)

@@ -17,14 +17,25 @@
 #include <stdint.h>
 
 struct store {
-	int dir_fd;             /* owned */
-	int format_fd;          /* owned; carries the locks */
-	char *path;             /* for messages and for tools that need a path */
-	bool read_only;         /* on a read-only file system or without permission */
+	int dir_fd; /* owned */
+	int format_fd; /* owned; carries the locks */
+	char *path; /* for messages and for tools that need a path */
+	bool read_only; /* on a read-only file system or without permission */
 };
 
-enum store_kind { STORE_PACKAGE, STORE_TREE, STORE_IMAGE, STORE_KERNEL, STORE_PROBE, STORE_OBJECT, STORE_MODULE, STORE_TARGET, STORE_JOURNAL, STORE_KIND_COUNT };
-const char *store_kind_dir(enum store_kind kind);       /* "packages", "trees", … */
+enum store_kind {
+	STORE_PACKAGE,
+	STORE_TREE,
+	STORE_IMAGE,
+	STORE_KERNEL,
+	STORE_PROBE,
+	STORE_OBJECT,
+	STORE_MODULE,
+	STORE_TARGET,
+	STORE_JOURNAL,
+	STORE_KIND_COUNT
+};
+const char *store_kind_dir(enum store_kind kind); /* "packages", "trees", … */
 int store_kind_parse(const char *dir, enum store_kind *ret); /* -EINVAL for any other word */
 
 /* Opens, creating the layout when `create`. ERR_STORE_FORMAT for another format, or a directory that holds
@@ -42,7 +53,8 @@ void store_state_close(struct plan_state *st);
 
 /* Lock one object for writing. Waits up to timeout_s, ERR_LOCKED after that (object named). Who publishes an object
  * holds its lock until a ref or record names it: gc leaves locked objects alone. */
-int store_lock(struct store *s, enum store_kind kind, const char *id, unsigned timeout_s, struct lock *ret, struct err *e);
+int store_lock(struct store *s, enum store_kind kind, const char *id, unsigned timeout_s, struct lock *ret,
+	       struct err *e);
 
 bool store_has(struct store *s, enum store_kind kind, const char *id);
 /* Directory (or file for images) descriptor of an object; -ENOENT silently when absent. */
@@ -52,10 +64,13 @@ char *store_object_path(struct store *s, enum store_kind kind, const char *id); 
 /* Staging: a private directory below tmp/, removed on scope exit unless published. */
 struct store_stage {
 	struct store *store;
-	int dir_fd;             /* owned; the staging directory */
+	int dir_fd; /* owned; the staging directory */
 	char name[64];
 };
-#define STORE_STAGE_INIT { NULL, -EBADF, "" }
+#define STORE_STAGE_INIT                                                                                     \
+	{                                                                                                    \
+		NULL, -EBADF, ""                                                                             \
+	}
 int store_stage_begin(struct store *s, struct store_stage *ret, struct err *e);
 void store_stage_done(struct store_stage *st);
 char *store_stage_path(const struct store_stage *st);
@@ -75,7 +90,8 @@ int store_ref_set(struct store *s, const char *name, enum store_kind kind, const
 int store_ref_get(struct store *s, const char *name, enum store_kind *ret_kind, char **ret_id); /* -ENOENT */
 int store_ref_remove(struct store *s, const char *name, struct err *e);
 typedef int (*store_ref_fn)(const char *name, enum store_kind kind, const char *id, void *arg);
-int store_ref_list(struct store *s, const char *prefix, store_ref_fn fn, void *arg); /* sorted within each directory */
+int store_ref_list(struct store *s, const char *prefix, store_ref_fn fn,
+		   void *arg); /* sorted within each directory */
 bool store_ref_name_is_valid(const char *name);
 /* The text of a ref file; -EINVAL for anything else. */
 int store_ref_parse(const char *text, size_t len, enum store_kind *ret_kind, char **ret_id);
@@ -100,7 +116,8 @@ enum store_verify { STORE_VERIFY_QUICK, STORE_VERIFY_FULL };
 /* Quick: the record, and for each file unchanged size, inode, mtime and ctime; only a file that differs there is
  * read (a store copied elsewhere is not damaged). Full reads everything. ERR_STORE_DAMAGED names the first
  * difference; problems (an array, may be NULL) collects all as strings. */
-int store_tree_verify(struct store *s, const char *id, enum store_verify how, json_t *problems, struct err *e);
+int store_tree_verify(struct store *s, const char *id, enum store_verify how, json_t *problems,
+		      struct err *e);
 
 /* An immutable EROFS image of the tree's payload as images/<id>.erofs, the same bytes from the same tree wherever it
  * is built with one version of mkfs.erofs, and images/<id>.json: {"tree", "sha256", "size_bytes"}. 1 = built now, 0 = there
@@ -113,7 +130,9 @@ int store_image_open(struct store *s, const char *id, int *ret_fd, struct err *e
 /* What neither a ref nor a target nor a running transaction reaches. A record reaches every object whose id it
  * mentions anywhere, alone or as part of a path, and so on from there. Objects that are locked stay. ret_list: an array of
  * {"object": "<kind dir>/<id>", "size_bytes"}. */
-struct store_gc_result { uint64_t objects, bytes; };
+struct store_gc_result {
+	uint64_t objects, bytes;
+};
 int store_gc(struct store *s, bool dry_run, json_t **ret_list, struct store_gc_result *ret, struct err *e);
 
 /* Forgets a target whose root no longer exists (ERR_TARGET_EXISTS otherwise): its history and interrupted runs, in one step as
@@ -131,21 +150,30 @@ int store_target_forget(struct store *s, const char *target, bool dry_run, struc
  *   copy                                                                         all
  * A hard link is the store's own file and a bind mount can be remounted by who has the right to mount, so neither is
  * ever given to a privileged receiver; an image has nothing behind it that could be written. */
-enum store_share { SHARE_AUTO, SHARE_EROFS, SHARE_BIND, SHARE_OVERLAY, SHARE_REFLINK, SHARE_HARDLINK, SHARE_COPY };
+enum store_share {
+	SHARE_AUTO,
+	SHARE_EROFS,
+	SHARE_BIND,
+	SHARE_OVERLAY,
+	SHARE_REFLINK,
+	SHARE_HARDLINK,
+	SHARE_COPY
+};
 enum store_receiver {
-	STORE_RECEIVER_OWN,        /* stands on its own: a root that is copied or that outlives mounts */
-	STORE_RECEIVER_READER,     /* reads, without the right to mount: an unprivileged container */
-	STORE_RECEIVER_WRITER,     /* has to write into what it gets; mounts are fine */
+	STORE_RECEIVER_OWN, /* stands on its own: a root that is copied or that outlives mounts */
+	STORE_RECEIVER_READER, /* reads, without the right to mount: an unprivileged container */
+	STORE_RECEIVER_WRITER, /* has to write into what it gets; mounts are fine */
 	STORE_RECEIVER_PRIVILEGED, /* reads, and could remount what it gets */
-	STORE_RECEIVER_TRUSTED,    /* stands on its own, and nobody but us writes there */
+	STORE_RECEIVER_TRUSTED, /* stands on its own, and nobody but us writes there */
 };
 const char *store_share_name(enum store_share how);
 int store_share_parse(const char *s, enum store_share *ret);
 /* `to` is one component that does not exist. ret_used says which method it was. ERR_UNSUPPORTED for a method that is not
  * safe for the receiver or not possible there, ERR_MOUNT_DENIED without the right to mount; a damaged image is never
  * passed over for another method. On failure nothing is left. Nothing is synced; mounts last until the next boot. */
-int store_tree_share(struct store *s, const char *id, int to_dirfd, const char *to, enum store_receiver receiver,
-		     enum store_share how, enum store_share *ret_used, struct err *e);
+int store_tree_share(struct store *s, const char *id, int to_dirfd, const char *to,
+		     enum store_receiver receiver, enum store_share how, enum store_share *ret_used,
+		     struct err *e);
 /* Takes it away again, however it was shared, with all the receiver wrote into it. -EBUSY while somebody uses the mount:
  * then nothing has changed. Absent is success. */
 int store_tree_unshare(int to_dirfd, const char *to, struct err *e);

@@ -277,7 +277,8 @@ static int record_fill(json_t *record, const char *id, json_t *files)
 	json_t *file;
 	size_t i;
 
-	json_array_foreach(files, i, file) size += json_integer_value(json_object_get(file, "size"));
+	json_array_foreach (files, i, file)
+		size += json_integer_value(json_object_get(file, "size"));
 	if (!record || json_object_set_new(record, "id", json_string(id)) < 0 ||
 	    json_object_set_new(record, "size_bytes", json_integer(size)) < 0 ||
 	    json_object_set(record, "files", files) < 0)
@@ -449,8 +450,7 @@ static int record_id(const json_t *files, char ret_id[65])
 	size_t i;
 	int r;
 
-	json_array_foreach(files, i, rec)
-	{
+	json_array_foreach (files, i, rec) {
 		bool is_dir = strcmp(json_text(rec, "type"), "dir") == 0,
 		     is_link = json_object_get(rec, "target");
 		struct item *it;

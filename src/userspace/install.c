@@ -151,8 +151,7 @@ static int index_digests(struct job *j, struct err *e)
 	json_t *item;
 	size_t i;
 
-	json_array_foreach(json_object_get(j->q->tree_record, "files"), i, item)
-	{
+	json_array_foreach (json_object_get(j->q->tree_record, "files"), i, item) {
 		const char *path = json_string_value(json_object_get(item, "path"));
 
 		if (path && json_string_value(json_object_get(item, "sha256")) &&
@@ -177,8 +176,7 @@ static int refuse_conflicts(const struct job *j, struct err *e)
 	size_t i, n = 0;
 	json_t *c;
 
-	json_array_foreach(j->conflicts, i, c)
-	{
+	json_array_foreach (j->conflicts, i, c) {
 		if (!conflict_forbids(j, c) || n++ >= SHOWN_CONFLICTS)
 			continue;
 		strbuf_printf(&text, "%s/%s (%s)", text.len ? ", " : "",
@@ -386,10 +384,13 @@ static json_t *made_dirs(struct job *j, json_t *seen)
 
 	if (!names || !list)
 		goto fail;
-	json_array_foreach(old, i, item) if (json_object_get(seen, json_string_value(item)) &&
-					     json_object_set_new(seen, json_string_value(item), json_true()) <
-						 0) goto fail;
-	json_object_foreach(seen, key, value) if (json_is_true(value)) names[n++] = key;
+	json_array_foreach (old, i, item)
+		if (json_object_get(seen, json_string_value(item)) &&
+		    json_object_set_new(seen, json_string_value(item), json_true()) < 0)
+			goto fail;
+	json_object_foreach (seen, key, value)
+		if (json_is_true(value))
+			names[n++] = key;
 	qsort(names, n, sizeof(*names), by_text);
 	for (i = 0; i < n; i++)
 		if (json_array_append_new(list, json_string(names[i])) < 0)
@@ -470,8 +471,9 @@ static bool dir_is_kept(const struct job *j, const char *dir)
 	json_t *item;
 	size_t i;
 
-	json_array_foreach(json_object_get(j->record, "dirs"), i,
-			   item) if (strcmp(json_string_value(item), dir) == 0) return true;
+	json_array_foreach (json_object_get(j->record, "dirs"), i, item)
+		if (strcmp(json_string_value(item), dir) == 0)
+			return true;
 	return false;
 }
 
@@ -481,8 +483,7 @@ static int drop_old(struct job *j, struct err *e)
 	size_t i;
 	int r = 0;
 
-	json_array_foreach(json_object_get(j->old, "files"), i, item)
-	{
+	json_array_foreach (json_object_get(j->old, "files"), i, item) {
 		r = drop_old_file(j, item);
 		if (r < 0)
 			return err_errno(e, r, "comparing /%s with its record",
@@ -509,8 +510,7 @@ static int drop_vendor(struct job *j, struct err *e)
 	r = all && j->vendor_entries ? 0 : err_oom(e);
 	if (r >= 0)
 		r = vendor_record_removal(j->h->root_fd, &j->vendor, all, j->notes, e);
-	json_array_foreach(all, i, item)
-	{
+	json_array_foreach (all, i, item) {
 		const char *path = json_string_value(json_object_get(item, "path"));
 
 		if (r >= 0 && !json_object_get(j->planned, path) &&
@@ -526,8 +526,7 @@ static int drop_conflicting(struct job *j, struct err *e)
 	json_t *c;
 	size_t i;
 
-	json_array_foreach(j->conflicts, i, c)
-	{
+	json_array_foreach (j->conflicts, i, c) {
 		if (strcmp(json_string_value(json_object_get(c, "kind")), "soname") == 0 &&
 		    add_absent(j, json_string_value(json_object_get(c, "path"))) < 0)
 			return err_oom(e);

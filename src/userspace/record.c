@@ -57,14 +57,13 @@ static int record_check(const json_t *record, struct err *e)
 		return err_set(e, ERR_INSTALL_RECORD, "no list of files or directories");
 	if (json_array_size(json_object_get(record, "files")) > RECORD_MAX_FILES)
 		return err_set(e, ERR_TOO_LARGE, "more than %u files", RECORD_MAX_FILES);
-	json_array_foreach(
-	    json_object_get(record, "files"), i,
-	    item) if (!file_is_valid(item)) return err_set(e, ERR_INSTALL_RECORD,
-							   "file %zu of the list is not usable", i + 1);
-	json_array_foreach(json_object_get(record, "dirs"), i, item) if (
-	    !path_is_usable(
-		json_string_value(item))) return err_set(e, ERR_INSTALL_RECORD,
-							 "directory %zu of the list is not usable", i + 1);
+	json_array_foreach (json_object_get(record, "files"), i, item)
+		if (!file_is_valid(item))
+			return err_set(e, ERR_INSTALL_RECORD, "file %zu of the list is not usable", i + 1);
+	json_array_foreach (json_object_get(record, "dirs"), i, item)
+		if (!path_is_usable(json_string_value(item)))
+			return err_set(e, ERR_INSTALL_RECORD, "directory %zu of the list is not usable",
+				       i + 1);
 	return 0;
 }
 

@@ -30,8 +30,7 @@ static int list_kept(const struct host *h, json_t *report, struct err *e)
 	if (r <= 0)
 		return r;
 	r = json_object_set(report, "version", json_object_get(record, "version")) < 0 ? -ENOMEM : 0;
-	json_array_foreach(json_object_get(record, "files"), i, file)
-	{
+	json_array_foreach (json_object_get(record, "files"), i, file) {
 		int state = r < 0 ? r : record_compare(h->root_fd, file);
 
 		if (state < 0)

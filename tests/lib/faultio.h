@@ -53,7 +53,7 @@ struct rec {
 	struct timespec mtime;
 	char *bytes; /* owned; whole content after a write, text of a link */
 	size_t len;
-	bool flushing;              /* the model's mark */
+	bool flushing; /* the model's mark */
 };
 
 void fault_record(void);

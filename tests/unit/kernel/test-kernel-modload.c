@@ -476,5 +476,4 @@ TEST_MAIN(cmocka_unit_test(loads_in_order), cmocka_unit_test(gives_parameters),
 	  cmocka_unit_test(optional_failure_is_told), cmocka_unit_test(refuses_beforehand),
 	  cmocka_unit_test(explains_every_answer), cmocka_unit_test(unloads_holders_first),
 	  cmocka_unit_test(in_use_names_who), cmocka_unit_test(reads_the_list_again),
-	  cmocka_unit_test(installed_modules),
-	  cmocka_unit_test(firmware_path_has_no_newline))
+	  cmocka_unit_test(installed_modules), cmocka_unit_test(firmware_path_has_no_newline))
