@@ -61,7 +61,7 @@ fixture_make() {
 	mkdir seed/store
 }
 prepare=(prepare "$work/driver.run" --kernel-source "$work/kernel" --key "$work/key.pem" --cert "$work/cert.pem" --package)
-install=(--root "$work/root" install $version --force)
+install=(--root "$work/root" install "$version" --force)
 undo=(--root "$work/root" undo)
 seed_is() { # COMMAND...: what the command makes of the seed is the next seed
 	fresh
