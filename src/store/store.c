@@ -61,6 +61,26 @@ static int make_dir(int dirfd, const char *name, mode_t mode)
 	return fchmodat(dirfd, name, mode, 0) < 0 ? -errno : 0;
 }
 
+/* Written in a staging directory, so that a kill leaves it where recover looks, and never over one that is there:
+ * another run that made the store at the same moment may hold locks in its bytes. */
+static int format_make(int dirfd)
+{
+	_cleanup_close_ int tmp = dir_open_at(dirfd, "tmp"), held = -EBADF;
+	char random[64];
+	int r = tmp < 0 ? tmp : tmpname_random(random, sizeof(random));
+
+	if (r < 0)
+		return r;
+	held = livedir_create(tmp, random + 1); /* without the dot: a name that recover lists */
+	if (held < 0)
+		return held;
+	r = publish_bytes(held, "format", STORE_FORMAT "\n", 2, 0644);
+	if (r >= 0)
+		r = publish_rename(held, "format", dirfd, "format", false);
+	(void)tree_remove(tmp, random + 1);
+	return r == -EEXIST ? 0 : r;
+}
+
 static int layout_make(int dirfd)
 {
 	int r;
@@ -75,7 +95,7 @@ static int layout_make(int dirfd)
 		if (r < 0)
 			return r;
 	}
-	return publish_bytes(dirfd, "format", STORE_FORMAT "\n", 2, 0644);
+	return format_make(dirfd);
 }
 
 static int format_check(struct store *s, struct err *e)

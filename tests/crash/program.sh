@@ -181,7 +181,12 @@ try_error() { # CALL N ERROR
 	grep -q INJECTED trace || return 0
 	failed=$((failed + 1))
 	state now
-	if [ "$rc" = 0 ]; then
+	if [ "$rc" = 0 ] && grep -q 'was not renewed' out; then
+		# ldconfig itself was hit: in a root that is not "/" a warning, and the old cache is all that differs.
+		is_new || { grep '^[<>]' difference | grep -qv ' root/etc/ld.so.cache$' && fail "$1 $2 answers $3: more than the cache differs"; }
+		tolerated=$((tolerated + 1))
+		return 0
+	elif [ "$rc" = 0 ]; then
 		is_new || fail "$1 $2 answers $3: success without the result"
 		tolerated=$((tolerated + 1))
 	elif ! grep -q 'nvdriver recover' out; then
