@@ -28,3 +28,5 @@ if [ -z "${NVDRIVER:-}" ]; then
 	locked program program_build_unlocked
 	NVDRIVER=$CACHE/nvdriver
 fi
+# Copied out of its build tree it would look for its data where it is installed.
+export NVDRIVER_DATADIR=${NVDRIVER_DATADIR:-$SRC_DIR/data}
