@@ -34,7 +34,7 @@ const struct cmd cmd_doctor = {
 	.max_args = 0,
 	.description = "Looks at the machine (or the --root given) the way a person would who was asked why "
 		       "the driver does not "
-		       "work: store, kernel and its build tree, nouveau, signatures and Secure Boot, "
+		       "work: store, cards, kernel and its build tree, nouveau, signatures and Secure Boot, "
 		       "matching versions. Each check "
 		       "ends in ok, warn, fail or unknown, with the next step. Changes nothing and starts no "
 		       "program.\n\n"

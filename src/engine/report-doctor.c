@@ -5,6 +5,7 @@
 #include "ktree.h"
 #include "modset.h"
 #include "path.h"
+#include "pci.h"
 #include "report.h"
 #include "secureboot.h"
 #include "strbuf.h"
@@ -72,6 +73,34 @@ static int check_kernel(struct doctor *d)
 		   "install its headers, or nvdriver prepare DRIVER --kernel apt:FLAVOUR");
 }
 
+/* Cards, and who holds them: a card bound to another driver is invisible to ours. */
+static int check_gpus(struct doctor *d)
+{
+	struct pci_list list = { NULL, 0 };
+	unsigned cards = 0, foreign = 0;
+	char text[96];
+
+	if (d->en->host->sys_fd < 0 || pci_list_read(d->en->host, &list, NULL) < 0)
+		return say(d, "gpus", "unknown", "this machine does not show its PCI devices", NULL);
+	for (size_t i = 0; i < list.n; i++) {
+		const struct pci_device *p = &list.v[i];
+
+		if (p->vendor != PCI_VENDOR_NVIDIA ||
+		    (p->class_code != PCI_CLASS_VGA && p->class_code != PCI_CLASS_3D))
+			continue;
+		cards++;
+		foreign += p->driver && strcmp(p->driver, "nvidia") != 0;
+	}
+	pci_list_done(&list);
+	if (!cards)
+		return say(d, "gpus", "warn", "no NVIDIA GPU is visible on the PCI bus",
+			   "nvdriver gpu list; check slot, power and passthrough");
+	snprintf(text, sizeof(text), "%u NVIDIA GPU%s, %u held by another driver", cards,
+		 cards == 1 ? "" : "s", foreign);
+	return say(d, "gpus", foreign ? "warn" : "ok", text,
+		   foreign ? "nvdriver gpu list names the driver that holds each" : NULL);
+}
+
 static int check_nouveau(struct doctor *d)
 {
 	if (kmods_find(&d->mods, "nouveau"))
@@ -118,8 +147,8 @@ static int check_user_space(struct doctor *d)
 
 int report_doctor(struct engine *en, json_t **ret_checks, unsigned *ret_findings, struct err *e)
 {
-	static int (*const checks[])(struct doctor *) = { check_store, check_kernel, check_nouveau,
-							  check_signatures, check_user_space };
+	static int (*const checks[])(struct doctor *) = { check_store,	 check_gpus,	   check_kernel,
+							  check_nouveau, check_signatures, check_user_space };
 	struct doctor d = { .en = en, .checks = json_array(), .mods = KMODS_INIT };
 	int r = d.checks ? 0 : -ENOMEM;
 
