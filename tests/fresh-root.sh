@@ -89,9 +89,10 @@ if [ -e "$root" ]; then
 fi
 cp -a --reflink=auto "$cache/base" "$root"
 touch "$root/.fresh-root"
-[ -n "$keep" ] || trap 'umount -l "$root"/proc "$root"/sys "$root"/dev 2>/dev/null; rm -rf --one-file-system "$root"' EXIT
+[ -n "$keep" ] || trap 'umount -R -l "$root" 2>/dev/null; rm -rf --one-file-system "$root"' EXIT
 copy_apt_settings
 git clone -q --no-hardlinks "$src" "$root/root/nvdriver"
+mount --bind "$root" "$root" # "/" in there is a mount, as on a machine
 mount -t proc proc "$root/proc"
 mount -t sysfs -o ro sysfs "$root/sys"
 make_dev

@@ -649,16 +649,14 @@ int modbuild_run(const struct modbuild *b, struct store *store, struct modbuild_
 	if (r < 0)
 		return r;
 	memcpy(w.out.key, w.key, sizeof(w.key));
-	w.out.hit = store_has(store, STORE_MODULE, w.key) && modset_verify(store, w.key, NULL, NULL) == 0;
-	if (!w.out.hit) {
-		r = store_has(store, STORE_MODULE, w.key) ? store_remove(store, STORE_MODULE, w.key, e) : 0;
-		if (r == 0)
-			r = compile(&w, ret_log, e);
-		if (r < 0)
-			return r;
-	} else {
+	r = modset_reuse(store, w.key, e);
+	w.out.hit = r > 0;
+	if (r == 0)
+		r = compile(&w, ret_log, e);
+	if (r < 0)
+		return r;
+	if (w.out.hit)
 		w.out.modules = count_modules(store, w.key);
-	}
 	*ret = w.out;
 	return 0;
 }

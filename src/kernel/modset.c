@@ -285,6 +285,24 @@ int modset_publish(struct store_stage *st, json_t *record, const char *key, stru
 	return r < 0 ? r : set_index(s, record, key, e);
 }
 
+int modset_reuse(struct store *s, const char *key, struct err *e)
+{
+	json_t *record = NULL;
+	int r;
+
+	if (!store_has(s, STORE_MODULE, key))
+		return 0;
+	if (modset_verify(s, key, NULL, NULL) < 0) {
+		r = store_remove(s, STORE_MODULE, key, e);
+		return r < 0 ? r : 0;
+	}
+	r = modset_record(s, key, &record, e);
+	if (r >= 0)
+		r = set_index(s, record, key, e);
+	json_decref(record);
+	return r < 0 ? r : 1;
+}
+
 /* -- signing -- */
 
 int modset_cert_fingerprint(const char *cert_path, char ret[65], struct err *e)
@@ -404,8 +422,7 @@ int modset_sign(struct store *s, const char *unsigned_key, const struct modset_s
 {
 	_cleanup_(lock_release) struct lock lock = LOCK_INIT;
 	char fingerprint[65], key[65];
-	bool hit;
-	int r = modset_cert_fingerprint(how->cert_path, fingerprint, e);
+	int hit, r = modset_cert_fingerprint(how->cert_path, fingerprint, e);
 
 	if (r < 0)
 		return r;
@@ -417,14 +434,10 @@ int modset_sign(struct store *s, const char *unsigned_key, const struct modset_s
 	r = store_lock(s, STORE_MODULE, key, 600, &lock, e);
 	if (r < 0)
 		return r;
-	hit = store_has(s, STORE_MODULE, key) && modset_verify(s, key, NULL, NULL) == 0;
-	if (!hit) {
-		r = store_has(s, STORE_MODULE, key) ? store_remove(s, STORE_MODULE, key, e) : 0;
-		if (r == 0)
-			r = sign_new(s, unsigned_key, how, fingerprint, key, e);
-		if (r < 0)
-			return r;
-	}
+	hit = modset_reuse(s, key, e);
+	r = hit ? hit : sign_new(s, unsigned_key, how, fingerprint, key, e);
+	if (r < 0)
+		return r;
 	memcpy(ret_key, key, sizeof(key));
 	if (ret_hit)
 		*ret_hit = hit;

@@ -31,6 +31,10 @@ int modset_record(struct store *s, const char *key, json_t **ret_record, struct 
  * NULL) collects all as strings. Always done before a set is used. */
 int modset_verify(struct store *s, const char *key, json_t *problems, struct err *e);
 
+/* 1: the set is there, whole, and in the index (a run killed between publishing and indexing left that out); 0: it
+ * is not there, or was damaged and has been taken out. The caller holds the set's lock. */
+int modset_reuse(struct store *s, const char *key, struct err *e);
+
 /* All records as an array of objects with "key" added; optional filters. */
 int modset_list(struct store *s, const char *driver, const char *release, json_t **ret, struct err *e);
 

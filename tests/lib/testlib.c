@@ -4,6 +4,55 @@
 #include <dirent.h>
 #include <ftw.h>
 #include <limits.h>
+#include <sys/wait.h>
+
+/* cmocka writes a skipped test as "not ok N # SKIP", which readers of TAP take for a failure. What the test
+ * program prints goes through this process, which says "ok N # SKIP" instead and ends as the program did. */
+static void print_line(const char *line, size_t n)
+{
+	static const char not_ok[] = "not ok ";
+
+	if (n > sizeof(not_ok) && strncmp(line, not_ok, strlen(not_ok)) == 0 &&
+	    memmem(line, n, " # SKIP", 7)) {
+		line += 4;
+		n -= 4;
+	}
+	(void)fwrite(line, 1, n, stdout);
+	(void)fflush(stdout);
+}
+
+static void forward(int fd, pid_t pid)
+{
+	FILE *in = fdopen(fd, "r");
+	char *line = NULL;
+	size_t size = 0;
+	ssize_t n;
+	int status;
+
+	while (in && (n = getline(&line, &size, in)) > 0 && line)
+		print_line(line, (size_t)n);
+	if (waitpid(pid, &status, 0) != pid)
+		_exit(1);
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+}
+
+__attribute__((constructor)) static void say_skipped_rightly(void)
+{
+	int fds[2];
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return;
+	pid = fork();
+	if (pid > 0) {
+		close(fds[1]);
+		forward(fds[0], pid);
+	}
+	if (pid == 0)
+		(void)dup2(fds[1], STDOUT_FILENO);
+	close(fds[0]);
+	close(fds[1]);
+}
 
 void testdir_make(struct testdir *t)
 {
