@@ -7,8 +7,9 @@
 #
 #   program.sh [--full] [--row] SCENARIO...      prepare, install, undo, gc
 #
-# Without --full it is a sample (a fixed stride), so that it takes seconds. --row prints only the numbers of each
-# scenario, for table.sh. NVDRIVER and FIXTURE name the two programs.
+# Without --full it is killed at every call that publishes, and at a sample (a fixed stride) of the others, so that it
+# takes seconds. --row prints only the numbers of each scenario, for table.sh. NVDRIVER and FIXTURE name the two
+# programs.
 set -u
 : "${NVDRIVER:?names the binary under test}" "${FIXTURE:?names the program that makes the fixture}"
 full=no row=no
@@ -35,9 +36,10 @@ traced="detect_leaks=0:exitcode=99"
 export ASAN_OPTIONS=exitcode=99
 version=535.1.2
 
-names="renameat renameat2 unlinkat linkat symlinkat mkdirat"
+publishing="renameat renameat2 linkat"
+names="unlinkat symlinkat mkdirat"
 others="openat write copy_file_range fsync syncfs fchmod fchmodat fchownat utimensat ftruncate flock"
-all="$names $others"
+all="$publishing $names $others"
 errors=(ENOSPC EIO ENOMEM)
 
 fail() {
@@ -236,16 +238,17 @@ scenario_run() {
 	killed=0 failed=0 tolerated=0 calls=0
 	follow=
 	counts_take
+	each "$publishing" 1 kill
 	each "$names" "${stride[0]}" kill
 	each "$others" "${stride[1]}" kill
-	each "$names" "${stride[2]}" error
+	each "$publishing $names" "${stride[2]}" error
 	each "$others" "${stride[3]}" error
 	# Once more with the threads and child programs: each of them counts its own calls.
 	follow="-f --seccomp-bpf"
 	calls_main=$((calls / 2))
 	counts_take
-	each "$names $others" "${stride[4]}" kill
-	each "$names $others" "${stride[4]}" error
+	each "$all" "${stride[4]}" kill
+	each "$all" "${stride[4]}" error
 	[ $killed -gt 0 ] && [ $failed -gt 0 ] || fail "nothing was tried"
 	if [ $row = yes ]; then
 		printf '| nvdriver %s | %d | %d | %d | %d |\n' "$scenario" $calls_main $killed $failed $tolerated
