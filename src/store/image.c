@@ -146,8 +146,9 @@ static int loop_attach(int image_fd, char ret_path[32])
 	};
 	_cleanup_close_ int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
 
+	/* No such node: a container's or a bare root's /dev. The machine has no loop device for us, which is no missing image. */
 	if (control < 0)
-		return -errno;
+		return errno == ENOENT ? -EPERM : -errno;
 	for (int i = 0; i < LOOP_TRIES; i++) {
 		int n = ioctl(control, LOOP_CTL_GET_FREE);
 		_cleanup_close_ int loop = -EBADF;
@@ -157,7 +158,7 @@ static int loop_attach(int image_fd, char ret_path[32])
 		(void)snprintf(ret_path, 32, "/dev/loop%d", n);
 		loop = open(ret_path, O_RDONLY | O_CLOEXEC);
 		if (loop < 0)
-			return -errno;
+			return errno == ENOENT ? -EPERM : -errno;
 		if (ioctl(loop, LOOP_CONFIGURE, &config) == 0)
 			return TAKE_FD(loop);
 		if (errno != EBUSY)
