@@ -50,7 +50,8 @@ static int open_file(int dirfd, const char *name, int *ret, struct err *e)
 	return 0;
 }
 
-/* Hard link where the store and the work directory are one file system, else a copy. */
+/* A copy (a clone where the file system can). Never a hard link: that would move the tree's files in time, and every
+ * later run would have to read them again to know them. */
 static int bring(int from, const char *name, int to_dirfd, const char *to)
 {
 	_cleanup_close_ int in = -EBADF, out = -EBADF, parent = -EBADF, source = -EBADF;
@@ -62,8 +63,6 @@ static int bring(int from, const char *name, int to_dirfd, const char *to)
 	parent = path_open_parent(to_dirfd, to, true, PATH_NO_SYMLINKS, &last);
 	if (parent < 0)
 		return parent;
-	if (linkat(source, from_last, parent, last, 0) == 0)
-		return 0;
 	in = openat(source, from_last, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (in < 0)
 		return -errno;
