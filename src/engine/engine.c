@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine.h"
-#include "fd.h"
 #include "install.h"
 #include "log.h"
 
@@ -17,11 +16,9 @@ static int engine_open_store(struct engine *en, const char *path, unsigned flags
 	r = store_open(path, flags & ENGINE_STORE_CREATE, &en->store, e);
 	if (r < 0)
 		return r;
-	en->state.journal_fd = dir_open_at(en->store->dir_fd, store_kind_dir(STORE_JOURNAL));
-	en->state.targets_fd = dir_open_at(en->store->dir_fd, store_kind_dir(STORE_TARGET));
-	if (en->state.journal_fd < 0 || en->state.targets_fd < 0)
-		return err_errno(e, en->state.journal_fd < 0 ? en->state.journal_fd : en->state.targets_fd,
-				 "cannot open the journal of store %s", path);
+	r = store_state_open(en->store, &en->state, e);
+	if (r < 0)
+		return r;
 	if (en->store->read_only)
 		return 0;
 	/* Promise 1: whatever an earlier run left half done is taken back or finished before anything else. */
@@ -61,8 +58,7 @@ void engine_freep(struct engine **en)
 {
 	if (!*en)
 		return;
-	close_fdp(&(*en)->state.journal_fd);
-	close_fdp(&(*en)->state.targets_fd);
+	store_state_close(&(*en)->state);
 	store_freep(&(*en)->store);
 	host_freep(&(*en)->host);
 	freep(en);

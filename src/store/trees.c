@@ -3,21 +3,19 @@
 
 #include "digest.h"
 #include "fd.h"
+#include "parallel.h"
 #include "parse.h"
 #include "path.h"
 #include "tree.h"
 
 #include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define HASH_THREADS_MAX 4
-#define TREE_FILES_MAX	 1000000
-#define PROBLEMS_MAX	 100
+#define TREE_FILES_MAX 1000000
+#define PROBLEMS_MAX   100
 
 struct item {
 	char *path; /* owned */
@@ -103,51 +101,26 @@ static int by_path(const void *a, const void *b)
 struct hash_job {
 	int root_fd;
 	struct items *items;
-
-	atomic_size_t next;
-	atomic_int failed; /* first -errno */
 };
 
-static int item_hash(int root_fd, struct item *it)
+static int item_hash(size_t i, void *arg)
 {
-	_cleanup_close_ int fd = path_open_at(root_fd, it->path, O_RDONLY, 0, PATH_NO_SYMLINKS);
+	const struct hash_job *job = arg;
+	struct item *it = &job->items->v[i];
+	_cleanup_close_ int fd = -EBADF;
 
+	if (!S_ISREG(it->st.st_mode))
+		return 0;
+	fd = path_open_at(job->root_fd, it->path, O_RDONLY, 0, PATH_NO_SYMLINKS);
 	return fd < 0 ? fd : sha256_fd_hex(fd, it->sha256);
 }
 
-static void *hash_worker(void *arg)
-{
-	struct hash_job *job = arg;
-	size_t i;
-
-	while (!atomic_load(&job->failed) && (i = atomic_fetch_add(&job->next, 1)) < job->items->n) {
-		struct item *it = &job->items->v[i];
-		int r, none = 0;
-
-		if (!S_ISREG(it->st.st_mode))
-			continue;
-		r = item_hash(job->root_fd, it);
-		if (r < 0)
-			(void)atomic_compare_exchange_strong(&job->failed, &none, r);
-	}
-	return NULL;
-}
-
-/* Digests of all regular files. Threads that cannot be started are done without. */
+/* Digests of all regular files. */
 static int items_hash(int root_fd, struct items *l)
 {
 	struct hash_job job = { .root_fd = root_fd, .items = l };
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	pthread_t threads[HASH_THREADS_MAX];
-	int started = 0;
 
-	while (started < HASH_THREADS_MAX && started + 1 < cpus && (size_t)started + 1 < l->n &&
-	       pthread_create(&threads[started], NULL, hash_worker, &job) == 0)
-		started++;
-	(void)hash_worker(&job);
-	while (started > 0)
-		(void)pthread_join(threads[--started], NULL);
-	return atomic_load(&job.failed);
+	return parallel_for(l->n, item_hash, &job);
 }
 
 static int items_read(int root_fd, struct items *l, struct err *e)
