@@ -114,10 +114,13 @@ int store_tree_add(struct store_stage *st, json_t *meta, char ret_id[65], struct
 int store_tree_open(struct store *s, const char *id, int *ret_root_fd, json_t **ret_record, struct err *e);
 enum store_verify { STORE_VERIFY_QUICK, STORE_VERIFY_FULL };
 /* Quick: the record, and for each file unchanged size, inode, mtime and ctime; only a file that differs there is
- * read (a store copied elsewhere is not damaged). Full reads everything. ERR_STORE_DAMAGED names the first
+ * read (a store copied elsewhere is not damaged; where it can be written, its record then says where the files are
+ * now and the next look is quick again). Full reads everything. ERR_STORE_DAMAGED names the first
  * difference; problems (an array, may be NULL) collects all as strings. */
 int store_tree_verify(struct store *s, const char *id, enum store_verify how, json_t *problems,
 		      struct err *e);
+/* Quick, and only what is below one directory of the payload ("firmware"); what is wrong elsewhere is not seen. */
+int store_tree_verify_below(struct store *s, const char *id, const char *dir, struct err *e);
 
 /* An immutable EROFS image of the tree's payload as images/<id>.erofs, the same bytes from the same tree wherever it
  * is built with one version of mkfs.erofs, and images/<id>.json: {"tree", "sha256", "size_bytes"}. 1 = built now, 0 = there

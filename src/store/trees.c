@@ -3,6 +3,7 @@
 
 #include "digest.h"
 #include "fd.h"
+#include "log.h"
 #include "parallel.h"
 #include "parse.h"
 #include "path.h"
@@ -312,7 +313,9 @@ int store_tree_open(struct store *s, const char *id, int *ret_root_fd, json_t **
 struct verify {
 	int root_fd;
 	enum store_verify how;
+	const char *below; /* only what is in this directory; NULL = everything */
 	json_t *problems; /* borrowed, may be NULL */
+	bool moved; /* a file was read because it is not the one on disk the record saw, and is whole */
 	char *first; /* owned */
 	size_t n;
 };
@@ -365,25 +368,35 @@ static const char *item_compare(const struct verify *v, const struct item *it, c
 	return NULL;
 }
 
+static bool is_asked(const struct verify *v, const char *path)
+{
+	size_t len = v->below ? strlen(v->below) : 0;
+
+	return !len || (strncmp(path, v->below, len) == 0 && path[len] == '/');
+}
+
 /* Merge of two lists sorted by path. Entries that need no reading lose their regular type, so that the hashing
  * that follows passes them by. */
-static void verify_names(struct verify *v, struct items *l, const json_t *files, const json_t **recs)
+static void verify_names(struct verify *v, struct items *l, const json_t *files, json_t **recs)
 {
 	size_t n_rec = json_array_size(files), i = 0, k = 0;
 
 	while (i < l->n || k < n_rec) {
-		const json_t *rec = json_array_get(files, k);
+		json_t *rec = json_array_get(files, k);
 		int order = i >= l->n ? 1 : k >= n_rec ? -1 : strcmp(l->v[i].path, json_text(rec, "path"));
+		bool read = false;
 		const char *what;
-		bool read;
 
 		if (order > 0) {
-			problem(v, json_text(rec, "path"), "is missing");
+			if (is_asked(v, json_text(rec, "path")))
+				problem(v, json_text(rec, "path"), "is missing");
 			k++;
 			continue;
 		}
 		recs[i] = rec;
-		what = order < 0 ? "does not belong here" : item_compare(v, &l->v[i], rec, &read);
+		what = !is_asked(v, l->v[i].path) ? NULL
+		       : order < 0		  ? "does not belong here"
+						  : item_compare(v, &l->v[i], rec, &read);
 		if (what)
 			problem(v, l->v[i].path, what);
 		if (what || !read)
@@ -393,26 +406,51 @@ static void verify_names(struct verify *v, struct items *l, const json_t *files,
 	}
 }
 
-static int verify_items(struct verify *v, const json_t *files, struct err *e)
+/* What the record says of where a file is on disk. The file was looked at before it was read: one changed meanwhile
+ * will differ again. */
+static int note_inode(json_t *rec, const struct item *it)
+{
+	if (json_object_set_new(rec, "inode", json_integer((json_int_t)it->st.st_ino)) < 0 ||
+	    json_object_set_new(rec, "mtime_ns", json_integer(time_ns(&it->st.st_mtim))) < 0 ||
+	    json_object_set_new(rec, "ctime_ns", json_integer(time_ns(&it->st.st_ctim))) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+/* What was read: wrong, or whole and merely elsewhere. */
+static int judge_read(struct verify *v, const struct item *it, json_t *rec)
+{
+	if (strcmp(it->sha256, json_text(rec, "sha256")) != 0) {
+		problem(v, it->path, "has other content");
+		return 0;
+	}
+	if (same_inode(it, rec))
+		return 0;
+	v->moved = true;
+	return note_inode(rec, it);
+}
+
+/* `files` afterwards knows the files as they are on disk now. */
+static int verify_items(struct verify *v, json_t *files, struct err *e)
 {
 	_cleanup_(items_done) struct items l = { 0 };
-	_cleanup_free_ const json_t **recs = NULL;
+	_cleanup_free_ json_t **recs = NULL;
 	int r;
 
 	r = items_read(v->root_fd, &l, e);
 	if (r < 0)
 		return r;
-	recs = calloc(l.n + 1, sizeof(const json_t *));
+	recs = calloc(l.n + 1, sizeof(json_t *));
 	if (!recs)
 		return err_oom(e);
 	verify_names(v, &l, files, recs);
 	r = items_hash(v->root_fd, &l);
 	if (r < 0)
 		return err_errno(e, r, "cannot read the tree");
-	for (size_t i = 0; i < l.n; i++)
-		if (S_ISREG(l.v[i].st.st_mode) && strcmp(l.v[i].sha256, json_text(recs[i], "sha256")) != 0)
-			problem(v, l.v[i].path, "has other content");
-	return 0;
+	for (size_t i = 0; r == 0 && i < l.n; i++)
+		if (S_ISREG(l.v[i].st.st_mode))
+			r = judge_read(v, &l.v[i], recs[i]);
+	return r < 0 ? err_oom(e) : 0;
 }
 
 /* Does the record itself belong to this id? */
@@ -444,13 +482,26 @@ static int record_id(const json_t *files, char ret_id[65])
 	return items_id(&l, ret_id);
 }
 
-int store_tree_verify(struct store *s, const char *id, enum store_verify how, json_t *problems, struct err *e)
+/* A store that was copied or restored holds the same bytes in other inodes. Once they are known to be whole the record says
+ * so, or every later run would read them again. Only worth a try: who cannot write, or finds the object locked, reads. */
+static void refresh_record(struct store *s, const char *id, json_t *record)
+{
+	_cleanup_(lock_release) struct lock lock = LOCK_INIT;
+	_cleanup_close_ int tree = -EBADF;
+
+	if (s->read_only || store_lock(s, STORE_TREE, id, 0, &lock, NULL) < 0)
+		return;
+	tree = store_object_open(s, STORE_TREE, id);
+	if (tree >= 0 && store_record_write(tree, "record.json", record, 0644, NULL) < 0)
+		log_debug("tree %.12s: its record could not be refreshed", id);
+}
+
+static int verify_tree(struct store *s, const char *id, struct verify *v, struct err *e)
 {
 	_cleanup_close_ int root = -EBADF;
 	json_auto_t *record = NULL;
-	struct verify v = { .how = how, .problems = problems };
 	_cleanup_free_ char *first = NULL;
-	const json_t *files;
+	json_t *files;
 	char found[65];
 	int r;
 
@@ -461,16 +512,32 @@ int store_tree_verify(struct store *s, const char *id, enum store_verify how, js
 	r = record_id(files, found);
 	if (r < 0)
 		return err_errno(e, r, "cannot check the record of tree %s", id);
-	v.root_fd = root;
+	v->root_fd = root;
 	if (strcmp(found, id) != 0)
-		problem(&v, "record.json", "does not describe this tree");
-	r = verify_items(&v, files, e);
-	first = v.first;
+		problem(v, "record.json", "does not describe this tree");
+	r = verify_items(v, files, e);
+	first = v->first;
 	if (r < 0)
 		return err_wrap(e, "tree %s", id);
-	if (v.n == 0)
+	if (v->n == 0 && v->moved)
+		refresh_record(s, id, record);
+	if (v->n == 0)
 		return 0;
 	(void)err_set(e, ERR_STORE_DAMAGED, "tree %s: %s%s", id, first ? first : "damaged",
-		      v.n > 1 ? " (and more)" : "");
+		      v->n > 1 ? " (and more)" : "");
 	return err_object(e, "trees/%s", id);
+}
+
+int store_tree_verify(struct store *s, const char *id, enum store_verify how, json_t *problems, struct err *e)
+{
+	struct verify v = { .how = how, .problems = problems };
+
+	return verify_tree(s, id, &v, e);
+}
+
+int store_tree_verify_below(struct store *s, const char *id, const char *dir, struct err *e)
+{
+	struct verify v = { .how = STORE_VERIFY_QUICK, .below = dir };
+
+	return verify_tree(s, id, &v, e);
 }

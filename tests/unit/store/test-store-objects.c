@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store-bed.h"
 
+#include "tree.h"
+
 static void trees_have_one_name(void **state _unused_)
 {
 	_cleanup_(err_done) struct err e = ERR_INIT;
@@ -67,6 +69,83 @@ static void damage_is_found(void **state _unused_)
 		store_freep(&s);
 		testdir_done(&t);
 	}
+}
+
+static json_t *record_of(struct store *s, const char *id)
+{
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	json_t *record = NULL;
+
+	assert_ok(store_tree_open(s, id, NULL, &record, &e), &e);
+	return record;
+}
+
+/* Does the record know the inode its files have now? A look at the tree then reads none of them. */
+static bool record_is_warm(struct store *s, const char *id)
+{
+	_cleanup_close_ int root = -EBADF;
+	json_auto_t *record = record_of(s, id);
+	json_t *f;
+	size_t i;
+
+	assert_int_equal(store_tree_open(s, id, &root, NULL, NULL), 0);
+	json_array_foreach (json_object_get(record, "files"), i, f) {
+		struct stat st;
+
+		if (strcmp(json_string_value(json_object_get(f, "type")), "file") != 0)
+			continue;
+		assert_int_equal(fstatat(root, json_string_value(json_object_get(f, "path")), &st, 0), 0);
+		if (json_integer_value(json_object_get(f, "inode")) != (json_int_t)st.st_ino ||
+		    json_integer_value(json_object_get(f, "ctime_ns")) !=
+			(json_int_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec)
+			return false;
+	}
+	return true;
+}
+
+/* A copied store is read once; who may not write, or finds damage, leaves the record alone. */
+static void a_copy_is_read_once(void **state _unused_)
+{
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_(store_freep) struct store *s = NULL, *copy = NULL;
+	_cleanup_free_ char *path = NULL, *tool = NULL;
+	json_auto_t *before = NULL, *after = NULL;
+	char id[65];
+	struct testdir t;
+	int fd;
+
+	testdir_make(&t);
+	s = bed(&t);
+	tree_put(s, "x", id, 1);
+	assert_true(record_is_warm(s, id));
+	assert_int_equal(tree_copy(t.fd, "a", t.fd, "b", 0), 0);
+	assert_true(asprintf(&path, "%s/b/store", t.path) > 0);
+	assert_ok(store_open(path, false, &copy, &e), &e);
+	assert_false(record_is_warm(copy, id));
+	before = record_of(copy, id);
+	copy->read_only = true;
+	assert_ok(store_tree_verify(copy, id, STORE_VERIFY_QUICK, NULL, &e), &e);
+	after = record_of(copy, id);
+	assert_true(json_equal(before, after));
+	copy->read_only = false;
+	assert_ok(store_tree_verify_below(copy, id, "sub", &e), &e);
+	assert_false(record_is_warm(copy, id)); /* lib.so.1 is elsewhere */
+	assert_ok(store_tree_verify(copy, id, STORE_VERIFY_QUICK, NULL, &e), &e);
+	assert_true(record_is_warm(copy, id));
+	assert_ok(store_tree_verify(copy, id, STORE_VERIFY_FULL, NULL, &e), &e);
+	/* Damage does not become the truth. */
+	assert_true(asprintf(&tool, "%s/trees/%s/root/sub/tool", path, id) > 0);
+	fd = open(tool, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(write(fd, "z", 1), 1);
+	close(fd);
+	assert_true(store_tree_verify(copy, id, STORE_VERIFY_QUICK, NULL, &e) < 0);
+	assert_true(store_tree_verify_below(copy, id, "sub", &e) < 0);
+	assert_slug(&e, "store-damaged");
+	assert_ok(store_tree_verify_below(copy, id, "su", &e), &e); /* a directory, not a beginning */
+	assert_false(record_is_warm(copy, id));
+	store_freep(&s);
+	store_freep(&copy);
+	testdir_done(&t);
 }
 
 static int count_ref(const char *name _unused_, enum store_kind kind, const char *id _unused_, void *arg)
@@ -332,8 +411,8 @@ static void foreign_directories_are_refused(void **state _unused_)
 }
 
 TEST_MAIN(cmocka_unit_test(trees_have_one_name), cmocka_unit_test(damage_is_found),
-	  cmocka_unit_test(refs_name_objects), cmocka_unit_test(gc_keeps_what_is_reached),
-	  cmocka_unit_test(gc_follows_records_and_pins),
+	  cmocka_unit_test(a_copy_is_read_once), cmocka_unit_test(refs_name_objects),
+	  cmocka_unit_test(gc_keeps_what_is_reached), cmocka_unit_test(gc_follows_records_and_pins),
 	  cmocka_unit_test(targets_are_forgotten_with_their_root),
 	  cmocka_unit_test(hard_links_only_where_nobody_writes),
 	  cmocka_unit_test(foreign_directories_are_refused))
