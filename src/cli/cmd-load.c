@@ -2,6 +2,7 @@
 #include "cmd.h"
 
 #include "fd.h"
+#include "log.h"
 #include "modload.h"
 #include "modset.h"
 #include "parse.h"
@@ -28,8 +29,10 @@ static const struct opt load_options[] = {
 	{ "without", 0, "NAME", "leave this module out (may be repeated)", OPT_LIST, O(without) },
 	{ "param", 'p', "MODULE:NAME=VALUE",
 	  "a module parameter, after those of modprobe.d (may be repeated)", OPT_LIST, O(params) },
-	{ "firmware-path", 0, "DIR", "where the kernel shall look for the driver's firmware", OPT_STRING,
-	  O(firmware), "dir" },
+	{ "firmware-path", 0, "DIR",
+	  "where the kernel shall look for the driver's firmware; default: the store, when it is nowhere "
+	  "else",
+	  OPT_STRING, O(firmware), "dir" },
 	{ "dir", 0, "DIR", "load the *.ko files of this directory instead of a set from the store",
 	  OPT_STRING, O(dir), "dir" },
 	{ "installed", 0, NULL, "load the modules installed below /lib/modules", OPT_FLAG, O(installed) },
@@ -47,6 +50,7 @@ struct load_run {
 	int dir_fd;
 	char key[65]; /* "" = not from the store */
 	json_t *record;
+	char *firmware_source; /* owned; directory of the driver's tree, NULL = it has none */
 	struct modload_module modules[16];
 	char *params[16]; /* owned texts behind modules[].params */
 	size_t n;
@@ -56,6 +60,7 @@ static void load_run_done(struct load_run *l)
 {
 	close_fdp(&l->dir_fd);
 	json_decref(l->record);
+	free(l->firmware_source);
 	for (size_t i = 0; i < l->n; i++)
 		free(l->params[i]);
 }
@@ -157,6 +162,23 @@ static int open_modules(struct app *app, const struct load_opts *o, const char *
 		return open_set(app, o, version, l, e);
 	l->dir_fd = dir_open_at(AT_FDCWD, o->dir);
 	return l->dir_fd < 0 ? err_errno(e, l->dir_fd, "%s", o->dir) : 0;
+}
+
+/* The firmware of the tree the set was built from. One that is damaged is not used; the machine may have its own. */
+static int find_firmware(struct app *app, struct load_run *l, struct err *e)
+{
+	const char *tree = ui_str(l->record, "tree", NULL);
+	_cleanup_free_ char *path = NULL;
+
+	if (!tree || !store_has(app->engine->store, STORE_TREE, tree))
+		return 0;
+	if (store_tree_verify_below(app->engine->store, tree, "firmware", NULL) < 0) {
+		log_warn("tree %.12s is damaged: its firmware is not used", tree);
+		return 0;
+	}
+	path = store_object_path(app->engine->store, STORE_TREE, tree);
+	l->firmware_source = path ? str_printf("%s/root/firmware", path) : NULL;
+	return l->firmware_source ? 0 : err_oom(e);
 }
 
 /* -- which modules, with what -- */
@@ -280,7 +302,8 @@ static int load_cmd(struct app *app, void *opts, int argc, char **argv, struct e
 {
 	_cleanup_(load_run_done) struct load_run l = { .dir_fd = -EBADF };
 	const struct load_opts *o = opts;
-	struct modload_request q = { .firmware_path = o->firmware };
+	struct firmware_want firmware = { .dir = o->firmware, .chosen = o->firmware != NULL };
+	struct modload_request q = { .firmware = &firmware };
 	json_t *steps;
 	int r;
 
@@ -295,8 +318,11 @@ static int load_cmd(struct app *app, void *opts, int argc, char **argv, struct e
 	r = open_modules(app, o, argc > 0 ? argv[0] : NULL, &l, e);
 	if (r == 0)
 		r = choose_modules(o, &l, e);
+	if (r == 0 && !o->firmware)
+		r = find_firmware(app, &l, e);
 	if (r < 0)
 		return r;
+	firmware.source = l.firmware_source;
 	q.dir_fd = l.dir_fd;
 	q.modules = l.modules;
 	q.n_modules = l.n;
@@ -312,16 +338,20 @@ const struct cmd cmd_load = {
 	.args = "[VERSION]",
 	.min_args = 0,
 	.max_args = 1,
-	.description = "Loads the modules of a driver prepared in the store for the running kernel, straight "
-		       "from the store: every byte is "
-		       "compared with the record first. Modules they depend on are loaded before them, those "
-		       "of the kernel from /lib/modules. "
-		       "Parameters come from modprobe.d, the kernel's command line and --param.\n\n"
-		       "When a module is refused, the reason is told apart by errno and kernel log "
-		       "(unsigned, unknown key, changed after "
-		       "signing, locked down, another kernel, missing symbol, bad parameter, no GPU, GPU "
-		       "held by another driver), and what this "
-		       "run loaded is removed again.",
+	.description =
+	    "Loads the modules of a driver prepared in the store for the running kernel, straight "
+	    "from the store: every byte is "
+	    "compared with the record first. Modules they depend on are loaded before them, those "
+	    "of the kernel from /lib/modules. "
+	    "Parameters come from modprobe.d, the kernel's command line and --param.\n\n"
+	    "When the driver's firmware is neither below /lib/firmware nor where the kernel's search path "
+	    "leads, the search path is set to links into the store; nvdriver unload puts it back as it was. "
+	    "With NVreg_EnableGpuFirmware=0 it is left alone.\n\n"
+	    "When a module is refused, the reason is told apart by errno and kernel log "
+	    "(unsigned, unknown key, changed after "
+	    "signing, locked down, another kernel, missing symbol, bad parameter, no GPU, GPU "
+	    "held by another driver), and what this "
+	    "run loaded is removed again.",
 	.examples = "nvdriver load 535.261.03 --param nvidia:NVreg_EnableGpuFirmware=0\n  with a parameter\n",
 	.options = load_options,
 	.opts_size = sizeof(struct load_opts),

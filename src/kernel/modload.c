@@ -5,6 +5,7 @@
 #include "modload.h"
 
 #include "fd.h"
+#include "jutil.h"
 #include "kmods.h"
 #include "log.h"
 #include "modinfo.h"
@@ -35,7 +36,7 @@ struct load {
 	struct modload_report report;
 	char **inserted; /* by this call, for taking back */
 	char *release; /* running kernel; NULL = unknown */
-	char *firmware_before; /* the firmware directory this call replaced; NULL = untouched */
+	char *firmware_before; /* the firmware search path this call replaced; NULL = untouched */
 };
 
 static void load_done(struct load *l)
@@ -293,18 +294,69 @@ static void take_back(struct load *l)
 			log_warn("%s was loaded and could not be removed again: %s", l->inserted[i],
 				 strerror(-r));
 	}
-	if (l->firmware_before &&
-	    firmware_path_set(l->h, *l->firmware_before ? l->firmware_before : NULL, NULL) < 0)
+	if (l->firmware_before && firmware_take_back(l->h, l->firmware_before, NULL) < 0)
 		log_warn("the firmware search path could not be set back to %s", l->firmware_before);
 }
 
+/* -- firmware -- */
+
+/* What the request leaves to module nvidia, and what was made up for it. */
+struct firmware_facts {
+	struct firmware_want want;
+	struct modinfo nvidia;
+	char *params; /* owned */
+};
+
+static void firmware_facts_done(struct firmware_facts *f)
+{
+	modinfo_done(&f->nvidia);
+	free(f->params);
+}
+
+static int firmware_facts(struct load *l, struct firmware_facts *f, struct err *e)
+{
+	_cleanup_close_ int fd = -EBADF;
+	int r = 0;
+
+	f->want = *l->q->firmware;
+	if (!f->want.files) {
+		fd = open_module(l, "nvidia", e);
+		r = fd == -ENOENT ? 0 : fd < 0 ? fd : read_facts(fd, "nvidia", &f->nvidia, e);
+		f->want.files = f->nvidia.firmware;
+	}
+	if (r >= 0 && !f->want.params) {
+		r = parameters(l, "nvidia", &f->params, e);
+		f->want.params = f->params;
+	}
+	return r;
+}
+
+/* Before the modules: nvidia asks when somebody first opens a GPU, which can be at once. A machine that does not show its
+ * search path has none to set, unless the user named one. */
 static int set_firmware(struct load *l, struct err *e)
 {
-	int r = kmod_attr(l->h, "firmware_class", "parameters/path", &l->firmware_before);
+	_cleanup_(firmware_facts_done) struct firmware_facts f = { .nvidia = MODINFO_INIT };
+	_cleanup_free_ char *before = NULL;
+	enum firmware_verdict verdict;
+	int r = l->q->firmware ? firmware_facts(l, &f, e) : 0;
 
-	if (r < 0)
-		return err_errno(e, r, "firmware search path");
-	return firmware_path_set(l->h, l->q->firmware_path, e);
+	if (!l->q->firmware || r < 0)
+		return r;
+	r = firmware_take(l->h, &f.want, &verdict, &before, e);
+	if (r < 0) {
+		if (f.want.chosen || r == -ENOMEM)
+			return r;
+		log_warn("the firmware search path could not be set: %s",
+			 e && e->reason ? e->reason : strerror(-r));
+		err_done(e);
+		return 0;
+	}
+	if (verdict == FIRMWARE_SET)
+		l->firmware_before = TAKE_PTR(before);
+	if (verdict == FIRMWARE_ABSENT)
+		log_warn("firmware %s is nowhere the kernel looks: GPUs that need it cannot be opened",
+			 f.want.files[0]);
+	return 0;
 }
 
 static int load_wanted(struct load *l, struct err *e)
@@ -330,7 +382,7 @@ int modload_load(const struct host *h, const struct modload_ops *ops, const stru
 	_cleanup_(load_done) struct load l = { .h = h, .ops = ops, .q = q };
 	int r = load_init(&l, e);
 
-	if (r == 0 && q->firmware_path)
+	if (r == 0)
 		r = set_firmware(&l, e);
 	if (r == 0)
 		r = load_wanted(&l, e);
@@ -343,46 +395,44 @@ int modload_load(const struct host *h, const struct modload_ops *ops, const stru
 	return 0;
 }
 
-int modload_plan(const struct host *h, const struct modload_request *q, json_t **ret_steps, struct err *e)
+static int plan_firmware(struct load *l, json_t *steps, struct err *e)
 {
-	json_t *steps = json_array();
-	int r = steps ? 0 : err_oom(e);
+	_cleanup_(firmware_facts_done) struct firmware_facts f = { .nvidia = MODINFO_INIT };
+	enum firmware_verdict verdict;
+	int r = l->q->firmware ? firmware_facts(l, &f, e) : 0;
 
-	if (r == 0 && q->firmware_path)
-		r = json_array_append_new(
-		    steps, json_sprintf("let the kernel look for firmware in %s", q->firmware_path));
-	for (size_t i = 0; r == 0 && i < q->n_modules; i++) {
-		const struct modload_module *m = &q->modules[i];
-		_cleanup_(strbuf_done) struct strbuf p = STRBUF_INIT(65536);
-		bool there = is_loaded(h, m->name) == 1;
-
-		(void)modparams_collect(h, m->name, &p);
-		if (m->params)
-			(void)strbuf_printf(&p, "%s%s", p.len ? " " : "", m->params);
-		r = json_array_append_new(steps, json_sprintf("%s %s%s%s%s", there ? "keep" : "load", m->name,
-							      p.len ? " with " : "", strbuf_str(&p),
-							      m->optional ? " (optional)" : ""));
-	}
-	if (r < 0) {
-		json_decref(steps);
-		return err_oom(e);
-	}
-	*ret_steps = steps;
-	return 0;
+	if (!l->q->firmware || r < 0)
+		return r;
+	if (firmware_decide(l->h, &f.want, &verdict, NULL, NULL) < 0 || verdict != FIRMWARE_SET)
+		return 0;
+	r = json_array_append_new(steps, json_sprintf("let the kernel look for firmware in %s",
+						      f.want.dir ? f.want.dir : FIRMWARE_LINKS));
+	return r < 0 ? err_oom(e) : 0;
 }
 
-/* The parameter takes bytes as they come: a newline would become part of the path, and an empty write changes nothing, so
- * "none" is written as one NUL byte. */
-int firmware_path_set(const struct host *h, const char *path, struct err *e)
+static int plan_module(const struct host *h, const struct modload_module *m, json_t *steps)
 {
-	_cleanup_close_ int fd = -EBADF;
-	int r;
+	_cleanup_(strbuf_done) struct strbuf p = STRBUF_INIT(65536);
+	bool there = is_loaded(h, m->name) == 1;
 
-	if (h->sys_fd < 0)
-		return err_errno(e, -ENOENT, "firmware search path");
-	fd = openat(h->sys_fd, "module/firmware_class/parameters/path", O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return err_errno(e, -errno, "firmware search path");
-	r = write_all(fd, path ? path : "", path ? strlen(path) : 1);
-	return r < 0 ? err_errno(e, r, "setting the firmware search path to %s", path ? path : "nothing") : 0;
+	(void)modparams_collect(h, m->name, &p);
+	if (m->params)
+		(void)strbuf_printf(&p, "%s%s", p.len ? " " : "", m->params);
+	return json_array_append_new(steps, json_sprintf("%s %s%s%s%s", there ? "keep" : "load", m->name,
+							 p.len ? " with " : "", strbuf_str(&p),
+							 m->optional ? " (optional)" : ""));
+}
+
+int modload_plan(const struct host *h, const struct modload_request *q, json_t **ret_steps, struct err *e)
+{
+	_cleanup_(load_done) struct load l = { .h = h, .q = q };
+	_cleanup_json_ json_t *steps = json_array();
+	int r = steps ? plan_firmware(&l, steps, e) : err_oom(e);
+
+	for (size_t i = 0; r == 0 && i < q->n_modules; i++)
+		if (plan_module(h, &q->modules[i], steps) < 0)
+			r = err_oom(e);
+	if (r == 0)
+		*ret_steps = TAKE_PTR(steps);
+	return r;
 }

@@ -5,6 +5,7 @@
  * answer the kernel can give. After every change /proc/modules is read again; no status is trusted. */
 
 #include "err.h"
+#include "firmware.h"
 #include "host.h"
 
 #include <jansson.h>
@@ -35,8 +36,8 @@ struct modload_request {
 	int dir_fd; /* directory holding <name>.ko (a verified module set, or below /lib/modules) */
 	const struct modload_module *modules;
 	size_t n_modules; /* wanted, in the order of manifest line 4 */
-	const char
-	    *firmware_path; /* directory for firmware_class, written without a newline; NULL = untouched */
+	/* NULL = the search path is left alone. Files and parameters, when NULL, are those of the request's module nvidia. */
+	const struct firmware_want *firmware;
 };
 
 struct modload_report {
@@ -52,7 +53,7 @@ struct modload_report {
 void modload_report_done(struct modload_report *r);
 
 /* Loads what is not loaded yet, dependencies first. On failure of a required module everything this call loaded is
- * removed again and the firmware directory is what it was. Errors: the load codes of errcodes.def, object = module. */
+ * removed again and the firmware search path is what it was. Errors: the load codes of errcodes.def, object = module. */
 int modload_load(const struct host *h, const struct modload_ops *ops, const struct modload_request *q,
 		 struct modload_report *ret, struct err *e);
 
@@ -65,9 +66,6 @@ int modload_unload(const struct host *h, const struct modload_ops *ops, const ch
 /* What load/unload would do, as sentences (for --dry-run). */
 int modload_plan(const struct host *h, const struct modload_request *q, json_t **ret_steps, struct err *e);
 int modunload_plan(const struct host *h, const char *const *names, json_t **ret_steps, struct err *e);
-
-/* firmware_class path; NULL resets it (one NUL byte: an empty write does nothing, a newline would become part). */
-int firmware_path_set(const struct host *h, const char *path, struct err *e);
 
 /* Pure: what a failed insert means. klog: what the kernel said meanwhile. */
 int modload_explain(int error, const char *module, const char *klog, struct err *e);

@@ -450,6 +450,41 @@ static void installed_modules(void **state _unused_)
 	fake_end(&f);
 }
 
+/* The search path is set before the modules and comes back when they cannot be loaded. */
+static void firmware_goes_with_the_load(void **state _unused_)
+{
+	static char *const names[] = { (char *)"nvidia/535.1.2/gsp.bin", NULL };
+	static const char parameter[] = "sys/module/firmware_class/parameters/path";
+	_cleanup_(modload_report_done) struct modload_report r = MODLOAD_REPORT_INIT;
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_free_ char *set = NULL, *after = NULL;
+	struct modload_module module = { "nvidia", NULL, false };
+	struct firmware_want firmware = { .files = names };
+	struct modload_request q = { .modules = &module, .n_modules = 1, .firmware = &firmware };
+	_cleanup_close_ int dir = -EBADF;
+	struct modload_ops ops;
+	struct fake f;
+	char source[300];
+
+	fake_start(&f);
+	ops = ops_of(&f);
+	dir = openat(f.t.fd, "set", O_RDONLY | O_DIRECTORY);
+	q.dir_fd = dir;
+	testdir_puts(&f.t, "fw/gsp.bin", "x");
+	snprintf(source, sizeof(source), "%s/fw", f.t.path);
+	firmware.source = source;
+	f.fail_at = 0, f.insert_answer = -ENODEV;
+	assert_true(modload_load(f.h, &ops, &q, &r, &e) < 0);
+	after = testdir_read(&f.t, parameter, NULL);
+	assert_string_equal(after, "");
+	f.fail_at = -1, f.inserts = 0;
+	assert_ok(modload_load(f.h, &ops, &q, &r, &e), &e);
+	set = testdir_read(&f.t, parameter, NULL);
+	assert_string_equal(set, FIRMWARE_LINKS);
+	assert_true(testdir_has(&f.t, "run/nvdriver/firmware/nvidia/535.1.2/gsp.bin"));
+	fake_end(&f);
+}
+
 static void firmware_path_has_no_newline(void **state _unused_)
 {
 	static const char path[] = "sys/module/firmware_class/parameters/path";
@@ -476,4 +511,5 @@ TEST_MAIN(cmocka_unit_test(loads_in_order), cmocka_unit_test(gives_parameters),
 	  cmocka_unit_test(optional_failure_is_told), cmocka_unit_test(refuses_beforehand),
 	  cmocka_unit_test(explains_every_answer), cmocka_unit_test(unloads_holders_first),
 	  cmocka_unit_test(in_use_names_who), cmocka_unit_test(reads_the_list_again),
-	  cmocka_unit_test(installed_modules), cmocka_unit_test(firmware_path_has_no_newline))
+	  cmocka_unit_test(installed_modules), cmocka_unit_test(firmware_goes_with_the_load),
+	  cmocka_unit_test(firmware_path_has_no_newline))

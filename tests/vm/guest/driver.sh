@@ -33,7 +33,9 @@ rmmod nouveau
 refuses "modules of another kernel are refused" 8 module-wrong-kernel load --dir /modules/wrong-kernel
 
 echo "load"
-exits "the driver loads" 0 nvdriver load --firmware-path /own/usr/lib/firmware
+echo /opt/found >$firmware # what somebody left there, with its newline
+exits "the driver loads" 0 nvdriver load
+is "the kernel looks for firmware in the store" "$(cat $firmware)" /run/nvdriver/firmware
 is "all of it" "$(nvidia_modules | tr ' ' '\n' | sort | xargs)" "nvidia nvidia_drm nvidia_modeset nvidia_uvm"
 has "the driver says its version" "$(cat /proc/driver/nvidia/version)" $version
 has "and the card's name" "$(cat /proc/driver/nvidia/gpus/$card/information)" "NVIDIA A100 80GB PCIe"
@@ -42,7 +44,9 @@ is "with the version that runs" "$(json driver_version)" $version
 kernel_log >/dev/null
 exits "nvidia-smi of the same version finds no usable card" 6 smi own
 has "and says so" "$OUT" "No devices were found"
-has "the kernel took the firmware that was installed" "$(kernel_log)" "gsp_"
+log=$(kernel_log)
+has "the kernel took the store's firmware" "$log" "gsp_"
+is "none was missing" "$(echo "$log" | grep -c 'Direct firmware load for nvidia')" 0
 exits "nvidia-smi of another version does not fit" 18 smi other
 has "and says so" "$OUT" "version mismatch"
 has "as does the kernel" "$(kernel_log)" "API mismatch"
@@ -52,8 +56,9 @@ exec 3</dev/nvidiactl
 refuses "with an open device node nothing is unloaded" 1 module-in-use unload
 has "the process is named" "$OUT" "$$"
 exec 3<&-
-exits "then the driver unloads" 0 nvdriver unload --reset-firmware-path
+exits "then the driver unloads" 0 nvdriver unload
 is "nothing is left" "$(nvidia_modules)" ""
-is "the firmware directory is reset" "$(cat $firmware)" ""
+is "the firmware search path is what it was" "$(od -An -c $firmware | tr -d ' \n')" '/opt/found\n\n'
+is "nothing of it is left" "$(ls /run/nvdriver 2>/dev/null)" ""
 is "no device number is left" "$(grep -c nvidia /proc/devices)" 0
 finish
