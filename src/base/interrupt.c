@@ -2,6 +2,7 @@
 #include "interrupt.h"
 #include "err.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 
@@ -37,6 +38,21 @@ int interrupt_signal(void)
 void interrupt_set(int signal)
 {
 	pending = signal;
+}
+
+bool interrupt_sleep(unsigned ms)
+{
+	const struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
+	sigset_t all, before;
+
+	/* Blocked until ppoll() waits, so that none slips in between the look and the wait. */
+	(void)sigfillset(&all);
+	if (sigprocmask(SIG_SETMASK, &all, &before) < 0)
+		return interrupt_pending();
+	if (!pending)
+		(void)ppoll(NULL, 0, &t, &before);
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	return interrupt_pending();
 }
 
 int interrupt_check(struct err *e)

@@ -14,6 +14,9 @@ bool interrupt_pending(void);
 int interrupt_signal(void); /* the signal, 0 for none */
 void interrupt_set(int signal); /* as if it had arrived; 0 clears (tests) */
 
+/* Sleeps up to that long, less when a signal arrives; one that came before is not slept over. True when one is pending. */
+bool interrupt_sleep(unsigned ms);
+
 /* -ERR_INTERRUPTED stored in e when one is pending, else 0. */
 struct err;
 int interrupt_check(struct err *e);

@@ -35,6 +35,7 @@ static const struct {
 	  "it was built for another kernel" },
 	{ EINVAL, "invalid for parameter", ERR_MODULE_PARAMETER, "a parameter has a bad value" },
 	{ EINVAL, "Unknown symbol", ERR_MODULE_SYMBOL, "a symbol it needs is missing" },
+	{ EINVAL, NULL, ERR_MODULE_START_REFUSED, "its own start answered \"invalid argument\"" },
 	{ ENOENT, "Unknown symbol", ERR_MODULE_SYMBOL, "a symbol it needs is missing" },
 	{ ENODEV, "No NVIDIA GPU found", ERR_MODULE_NO_GPU, "there is no NVIDIA GPU" },
 	{ ENODEV, "probe routine was not called", ERR_MODULE_GPU_HELD, "another driver holds the GPU" },
