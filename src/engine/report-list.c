@@ -110,16 +110,39 @@ static int list_images(struct engine *en, json_t **ret)
 	return r;
 }
 
+/* Views are trees made from a driver's tree, not drivers. */
+static int split_views(json_t *trees, json_t **ret_views)
+{
+	json_t *views = json_array(), *row;
+	size_t i = 0;
+
+	while (views && (row = json_array_get(trees, i))) {
+		if (!json_object_get(row, "view_of")) {
+			i++;
+			continue;
+		}
+		if (json_array_append(views, row) < 0 || json_array_remove(trees, i) < 0) {
+			json_decref(views);
+			return -ENOMEM;
+		}
+	}
+	*ret_views = views;
+	return views ? 0 : -ENOMEM;
+}
+
 int report_list(struct engine *en, json_t **ret, struct err *e)
 {
-	static const char *const tree_fields[] = { "version", "arch",	    "kind", "source",
-						   "trust",   "size_bytes", NULL };
+	static const char *const tree_fields[] = { "version",	 "arch",    "kind",    "source", "trust",
+						   "size_bytes", "view_of", "profile", "mount",	 NULL };
 	static const char *const kernel_fields[] = { "release", "arch", "vermagic", NULL };
 	static const char *const none[] = { NULL };
-	json_t *drivers = NULL, *kernels = NULL, *packages = NULL, *images = NULL, *sets = NULL;
+	json_t *drivers = NULL, *kernels = NULL, *packages = NULL, *images = NULL, *sets = NULL,
+	       *views = NULL;
 	int r;
 
 	r = list_kind(en, STORE_TREE, tree_fields, &drivers);
+	if (r == 0)
+		r = split_views(drivers, &views);
 	if (r == 0)
 		r = list_kind(en, STORE_KERNEL, kernel_fields, &kernels);
 	if (r == 0)
@@ -131,14 +154,16 @@ int report_list(struct engine *en, json_t **ret, struct err *e)
 	else if (en->store)
 		r = modset_list(en->store, NULL, NULL, &sets, e);
 	if (r == 0)
-		*ret = json_pack("{s:s?,s:o,s:o,s:o,s:o,s:o}", "store", en->store ? en->store->path : NULL,
-				 "drivers", drivers, "module_sets", sets ? sets : json_array(), "kernels",
-				 kernels, "packages", packages, "images", images);
+		*ret =
+		    json_pack("{s:s?,s:o,s:o,s:o,s:o,s:o,s:o}", "store", en->store ? en->store->path : NULL,
+			      "drivers", drivers, "views", views, "module_sets", sets ? sets : json_array(),
+			      "kernels", kernels, "packages", packages, "images", images);
 	if (r < 0) {
 		json_decref(drivers);
 		json_decref(kernels);
 		json_decref(packages);
 		json_decref(images);
+		json_decref(views);
 		return r;
 	}
 	return *ret ? 0 : err_oom(e);

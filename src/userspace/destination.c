@@ -382,7 +382,7 @@ static char *link_text(const struct dest_options *o, const struct manifest_entry
 
 /* -- the list -- */
 
-static void op_done(struct dest_op *op)
+void dest_op_done(struct dest_op *op)
 {
 	free(op->path);
 	free(op->from);
@@ -396,7 +396,7 @@ void dest_list_done(struct dest_list *l)
 	if (!l)
 		return;
 	for (size_t i = 0; i < l->n; i++)
-		op_done(&l->ops[i]);
+		dest_op_done(&l->ops[i]);
 	free(l->ops);
 	strv_freep(&l->notes);
 	*l = (struct dest_list){ 0 };
@@ -410,7 +410,7 @@ static int list_push(struct dest_list *l, struct dest_op *op)
 		struct dest_op *ops = cap > OPS_MAX ? NULL : reallocarray(l->ops, cap, sizeof(*ops));
 
 		if (!ops) {
-			op_done(op);
+			dest_op_done(op);
 			return -ENOMEM;
 		}
 		l->ops = ops;
@@ -442,7 +442,7 @@ static int push_link(struct dest_list *l, const char *path, const char *text,
 	};
 
 	if (!op.path || !op.link) {
-		op_done(&op);
+		dest_op_done(&op);
 		return -ENOMEM;
 	}
 	op.phase = link_phase(path);
@@ -478,7 +478,7 @@ static int push_entry(const struct manifest *m, const struct dest_options *o, co
 	op.mode = install_mode(en);
 	op.phase = en->type->flags & MANIFEST_LIB ? PHASE_LIBRARY : PHASE_FILE;
 	if (!op.from) {
-		op_done(&op);
+		dest_op_done(&op);
 		return err_oom(e);
 	}
 	return list_push(l, &op) < 0 ? err_oom(e) : 0;
@@ -522,7 +522,7 @@ static int drop_duplicates(struct dest_list *l, struct err *e)
 			l->n = kept + (l->n - i);
 			return -ERR_DEST_DUPLICATE;
 		}
-		op_done(&l->ops[i]);
+		dest_op_done(&l->ops[i]);
 	}
 	l->n = kept;
 	return 0;

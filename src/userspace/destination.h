@@ -56,6 +56,7 @@ struct dest_list {
 	char **notes; /* owned; sentences about what was left out and why */
 };
 void dest_list_done(struct dest_list *l);
+void dest_op_done(struct dest_op *op); /* one taken out of a list */
 
 /* Operations sorted by phase, then path. ERR_DEST_DUPLICATE when two entries want the same name differently,
  * ERR_USAGE for an unusable include, exclude or override. The manifest must outlive the list. */

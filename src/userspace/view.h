@@ -25,8 +25,10 @@
 
 /* All borrowed. */
 struct view_options {
-	enum dest_profile profile; /* compute, full, …; systemd units and the set-id helper never are in a view */
-	const char *mount; /* where it will be seen; NULL = VIEW_MOUNT_DEFAULT. Texts that name a directory name this one */
+	enum dest_profile
+	    profile; /* compute, full, …; systemd units and the set-id helper never are in a view */
+	const char *
+	    mount; /* where it will be seen; NULL = VIEW_MOUNT_DEFAULT. Texts that name a directory name this one */
 	bool compat32; /* with the 32-bit parts, if the driver has any */
 	bool firmware; /* with the GPU firmware (for a role that loads modules) */
 	char *const *include, *const *exclude; /* as in destination.h */
@@ -44,11 +46,12 @@ int view_list_make(const struct manifest *m, int payload_fd, const struct view_o
  * The ref VIEW_REF keeps the view, and its record the driver's tree, until view_forget().
  * ERR_STORE_MISSING, ERR_STORE_DAMAGED, ERR_INSTALL_NOTHING, ERR_LOCKED. On failure the store is as it was. */
 #define VIEW_REF "view/"
-int view_build(struct store *s, const char *tree_id, const struct view_options *o, char ret_id[65], json_t *notes,
-	       struct err *e);
+int view_build(struct store *s, const char *tree_id, const struct view_options *o, char ret_id[65],
+	       json_t *notes, struct err *e);
 
 /* The same without making anything: -ENOENT silently when there is none. */
-int view_find(struct store *s, const char *tree_id, const struct view_options *o, char ret_id[65], struct err *e);
+int view_find(struct store *s, const char *tree_id, const struct view_options *o, char ret_id[65],
+	      struct err *e);
 
 /* The view's image, built when there is none, all its bytes compared with its record. 1 = built now, 0 = it was there.
  * ret_fd (may be NULL) receives a descriptor of it. ERR_TOOL_MISSING without mkfs.erofs. */
