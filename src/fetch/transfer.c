@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The only caller of libcurl. Everything a server says is checked before it counts: status, range and length. */
+ * The only user of libcurl. Everything a server says is checked before it counts: status, range and length. */
 #include "transfer.h"
 
 #include "fd.h"
+#include "libcurl.h"
 #include "parse.h"
 #include "strbuf.h"
 
-#include <curl/curl.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <string.h>
 #include <strings.h>
 
@@ -28,22 +27,16 @@ struct run {
 	int64_t range_total; /* from Content-Range; -1 = absent or "*" */
 };
 
-static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
-
-static void curl_start(void)
-{
-	(void)curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
 static void curl_freep(CURL **c)
 {
 	if (*c)
-		curl_easy_cleanup(*c);
+		curl.easy_cleanup(*c);
 }
 
 static void slist_freep(struct curl_slist **l)
 {
-	curl_slist_free_all(*l);
+	if (*l)
+		curl.slist_free_all(*l);
 }
 
 static int run_stop(struct run *r, enum transfer_verdict verdict, int code)
@@ -158,7 +151,7 @@ static int64_t announced_length(struct run *r)
 {
 	curl_off_t n = -1;
 
-	if (curl_easy_getinfo(r->curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &n) != CURLE_OK || n < 0)
+	if (curl.easy_getinfo(r->curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &n) != CURLE_OK || n < 0)
 		return -1;
 	return n;
 }
@@ -171,7 +164,7 @@ static int run_begin(struct run *r)
 	long status = 0;
 	int k;
 
-	(void)curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &status);
+	(void)curl.easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &status);
 	r->begun = true;
 	t->status = status;
 	if (status == 206) {
@@ -243,7 +236,7 @@ static bool curl_code_in(CURLcode c, const CURLcode *list, size_t n)
 
 static enum transfer_verdict verdict_of_curl(struct run *r, CURLcode c, const char *detail)
 {
-	const char *text = detail[0] ? detail : curl_easy_strerror(c);
+	const char *text = detail[0] ? detail : curl.easy_strerror(c);
 
 	if (c == CURLE_OUT_OF_MEMORY) {
 		(void)err_oom(r->e);
@@ -269,7 +262,7 @@ static bool part_is_complete(const struct run *r)
 
 static enum transfer_verdict verdict_of(struct run *r, CURLcode c, const char *detail)
 {
-	(void)curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &r->t->status);
+	(void)curl.easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &r->t->status);
 	if (r->stopped)
 		return r->verdict;
 	if (c == CURLE_OK && !r->begun && run_begin(r) < 0) /* an empty body */
@@ -288,31 +281,38 @@ static enum transfer_verdict verdict_of(struct run *r, CURLcode c, const char *d
 
 /* -- set-up -- */
 
-static void set_protocols(CURL *c, const char *url)
+/* Numbers of libcurl's interface: older headers lack the first two, newer ones call the others deprecated. */
+#define OPT_PROTOCOLS_STR	((CURLoption)10318)
+#define OPT_REDIR_PROTOCOLS_STR ((CURLoption)10319)
+#define OPT_PROTOCOLS		((CURLoption)181)
+#define OPT_REDIR_PROTOCOLS	((CURLoption)182)
+
+/* A redirect never leaves TLS and never reaches the local file system. The library found at run time may be older than
+ * the header: before 7.85 (RHEL 9) it knows bit masks only. */
+static int set_protocols(CURL *c, const char *url)
 {
 	bool is_https = strncasecmp(url, "https:", 6) == 0;
+	long redirect = CURLPROTO_HTTPS | (is_https ? 0 : CURLPROTO_HTTP);
 
-	/* A redirect never leaves TLS and never reaches the local file system. */
-#if LIBCURL_VERSION_NUM >= 0x075500
-	(void)curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https,file");
-	(void)curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, is_https ? "https" : "http,https");
-#else
-	(void)curl_easy_setopt(c, CURLOPT_PROTOCOLS,
-			       (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS | CURLPROTO_FILE));
-	(void)curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS,
-			       (long)(is_https ? CURLPROTO_HTTPS : CURLPROTO_HTTP | CURLPROTO_HTTPS));
-#endif
+	if (curl.easy_setopt(c, OPT_PROTOCOLS_STR, "http,https,file") == CURLE_OK &&
+	    curl.easy_setopt(c, OPT_REDIR_PROTOCOLS_STR, is_https ? "https" : "http,https") == CURLE_OK)
+		return 0;
+	if (curl.easy_setopt(c, OPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS | CURLPROTO_FILE)) ==
+		CURLE_OK &&
+	    curl.easy_setopt(c, OPT_REDIR_PROTOCOLS, redirect) == CURLE_OK)
+		return 0;
+	return -EOPNOTSUPP;
 }
 
 static void set_limits(CURL *c, const struct fetch_request *q)
 {
-	(void)curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT,
+	(void)curl.easy_setopt(c, CURLOPT_CONNECTTIMEOUT,
 			       (long)(q->connect_timeout_s ? q->connect_timeout_s : 15));
-	(void)curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
-	(void)curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME,
+	(void)curl.easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	(void)curl.easy_setopt(c, CURLOPT_LOW_SPEED_TIME,
 			       (long)(q->stall_timeout_s ? q->stall_timeout_s : 60));
-	(void)curl_easy_setopt(c, CURLOPT_TIMEOUT, (long)q->total_timeout_s);
-	(void)curl_easy_setopt(c, CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX);
+	(void)curl.easy_setopt(c, CURLOPT_TIMEOUT, (long)q->total_timeout_s);
+	(void)curl.easy_setopt(c, CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX);
 }
 
 static int set_resume(struct transfer *t, CURL *c, struct curl_slist **list)
@@ -324,16 +324,16 @@ static int set_resume(struct transfer *t, CURL *c, struct curl_slist **list)
 	/* Not CURLOPT_RESUME_FROM: that makes libcurl fail when the server answers the whole file, which is a
 	 * perfectly good answer (the validator changed) that starts us over. */
 	snprintf(range, sizeof(range), "%" PRIu64 "-", t->offset);
-	if (curl_easy_setopt(c, CURLOPT_RANGE, range) != CURLE_OK)
+	if (curl.easy_setopt(c, CURLOPT_RANGE, range) != CURLE_OK)
 		return -ENOMEM;
 	if (t->validator) {
 		_cleanup_free_ char *line = str_printf("If-Range: %s", t->validator);
-		struct curl_slist *more = line ? curl_slist_append(*list, line) : NULL;
+		struct curl_slist *more = line ? curl.slist_append(*list, line) : NULL;
 
 		if (!more)
 			return -ENOMEM;
 		*list = more;
-		if (curl_easy_setopt(c, CURLOPT_HTTPHEADER, *list) != CURLE_OK)
+		if (curl.easy_setopt(c, CURLOPT_HTTPHEADER, *list) != CURLE_OK)
 			return -ENOMEM;
 	}
 	return 0;
@@ -344,24 +344,25 @@ static int set_up(struct run *r, struct curl_slist **list, char *detail)
 	const struct fetch_request *q = r->t->q;
 	CURL *c = r->curl;
 
-	if (curl_easy_setopt(c, CURLOPT_URL, r->t->url) != CURLE_OK ||
-	    (q->proxy && curl_easy_setopt(c, CURLOPT_PROXY, q->proxy) != CURLE_OK) ||
-	    (q->ca_file && curl_easy_setopt(c, CURLOPT_CAINFO, q->ca_file) != CURLE_OK) ||
-	    curl_easy_setopt(c, CURLOPT_USERAGENT, "nvdriver/" NVDRIVER_VERSION) != CURLE_OK)
+	if (curl.easy_setopt(c, CURLOPT_URL, r->t->url) != CURLE_OK ||
+	    (q->proxy && curl.easy_setopt(c, CURLOPT_PROXY, q->proxy) != CURLE_OK) ||
+	    (q->ca_file && curl.easy_setopt(c, CURLOPT_CAINFO, q->ca_file) != CURLE_OK) ||
+	    curl.easy_setopt(c, CURLOPT_USERAGENT, "nvdriver/" NVDRIVER_VERSION) != CURLE_OK)
 		return -ENOMEM;
-	set_protocols(c, r->t->url);
+	if (set_protocols(c, r->t->url) < 0)
+		return -ENOMEM;
 	set_limits(c, q);
-	(void)curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-	(void)curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 1L);
-	(void)curl_easy_setopt(c, CURLOPT_FAILONERROR, 1L); /* an error page never reaches the sink */
-	(void)curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
-	(void)curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L);
-	(void)curl_easy_setopt(c, CURLOPT_BUFFERSIZE, 256L * 1024);
-	(void)curl_easy_setopt(c, CURLOPT_ERRORBUFFER, detail);
-	(void)curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
-	(void)curl_easy_setopt(c, CURLOPT_HEADERDATA, r);
-	(void)curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
-	(void)curl_easy_setopt(c, CURLOPT_WRITEDATA, r);
+	(void)curl.easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+	(void)curl.easy_setopt(c, CURLOPT_FOLLOWLOCATION, 1L);
+	(void)curl.easy_setopt(c, CURLOPT_FAILONERROR, 1L); /* an error page never reaches the sink */
+	(void)curl.easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
+	(void)curl.easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L);
+	(void)curl.easy_setopt(c, CURLOPT_BUFFERSIZE, 256L * 1024);
+	(void)curl.easy_setopt(c, CURLOPT_ERRORBUFFER, detail);
+	(void)curl.easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
+	(void)curl.easy_setopt(c, CURLOPT_HEADERDATA, r);
+	(void)curl.easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
+	(void)curl.easy_setopt(c, CURLOPT_WRITEDATA, r);
 	return set_resume(r->t, c, list);
 }
 
@@ -373,14 +374,15 @@ enum transfer_verdict transfer_run(struct transfer *t, struct err *e)
 	struct run r = { .t = t, .e = e, .verdict = TRANSFER_FATAL, .range_total = -1 };
 	enum transfer_verdict v;
 
-	(void)pthread_once(&curl_once, curl_start);
-	r.curl = c = curl_easy_init();
+	if (libcurl_require(e) < 0)
+		return TRANSFER_FATAL;
+	r.curl = c = curl.easy_init();
 	if (!c || set_up(&r, &list, detail) < 0) {
 		(void)err_oom(e);
 		return TRANSFER_FATAL;
 	}
 	headers_reset(&r);
-	v = verdict_of(&r, curl_easy_perform(c), detail);
+	v = verdict_of(&r, curl.easy_perform(c), detail);
 	snprintf(t->validator_out, sizeof(t->validator_out), "%s", r.etag[0] ? r.etag : r.modified);
 	return v;
 }

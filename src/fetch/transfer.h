@@ -10,7 +10,7 @@ enum transfer_verdict {
 	TRANSFER_OK,
 	TRANSFER_RETRY, /* may work in a moment: reset, stalled, 5xx, ended early */
 	TRANSFER_NEXT, /* this address is no use: 404, bad certificate, not a driver */
-	TRANSFER_FATAL, /* no address will help: disk full, out of memory */
+	TRANSFER_FATAL, /* no address will help: disk full, out of memory, no libcurl */
 };
 
 /* Where the bytes go. Both answer 0, or a negative code stored in e with *ret_verdict set. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gpu.h"
 #include "datadir.h"
+#include "libsqlite.h"
 #include "parse.h"
 #include "strbuf.h"
 
@@ -75,6 +76,9 @@ int gpu_db_open(const char *path, struct gpu_db **ret, struct err *e)
 
 	if (!db || !file)
 		return err_oom(e);
+	r = libsqlite_require(e);
+	if (r < 0)
+		return r;
 	if (sqlite3_open_v2(file, &db->db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK) {
 		(void)err_set(e, -ERR_GPU_TABLE, "cannot open %s: %s", file,
 			      db->db ? sqlite3_errmsg(db->db) : "out of memory");

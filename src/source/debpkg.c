@@ -41,12 +41,12 @@ static int outer_member(const struct pkg_member *m, void *arg, struct err *e)
 static int deb_walk(int fd, const char *label, const char *wanted, struct pkg_budget *budget,
 		    pkg_member_fn fn, void *arg, struct err *e)
 {
-	_cleanup_(pkg_archive_freep) struct archive *a = pkg_archive_new();
+	_cleanup_(pkg_archive_freep) struct archive *a = NULL;
 	struct outer o = { label, wanted, fn, arg, false, strcmp(wanted, "control.tar") == 0 };
-	int r;
+	int r = pkg_archive_new(&a, e);
 
-	if (!a)
-		return err_oom(e);
+	if (r < 0)
+		return r;
 	if (lseek(fd, 0, SEEK_SET) < 0)
 		return err_errno(e, -errno, "reading %s", label);
 	if (archive_read_open_fd(a, fd, 256 << 10) != ARCHIVE_OK)

@@ -4,6 +4,7 @@
 #include "fd.h"
 #include "fetch.h"
 #include "interrupt.h"
+#include "libarchive.h"
 #include "path.h"
 #include "strbuf.h"
 
@@ -119,14 +120,16 @@ void pkg_archive_freep(struct archive **a)
 		(void)archive_read_free(*a);
 }
 
-struct archive *pkg_archive_new(void)
+int pkg_archive_new(struct archive **ret, struct err *e)
 {
-	struct archive *a = archive_read_new();
+	_cleanup_(pkg_archive_freep) struct archive *a = NULL;
+	int r = libarchive_require(e);
 
-	if (!a)
-		return NULL;
+	if (r < 0)
+		return r;
+	a = archive_read_new();
 	/* Named one by one: "all" would bring in formats and external decompressors nobody asked for. */
-	if (archive_read_support_filter_gzip(a) != ARCHIVE_OK ||
+	if (!a || archive_read_support_filter_gzip(a) != ARCHIVE_OK ||
 	    archive_read_support_filter_xz(a) != ARCHIVE_OK ||
 	    archive_read_support_filter_lzma(a) != ARCHIVE_OK ||
 	    archive_read_support_filter_bzip2(a) != ARCHIVE_OK ||
@@ -135,8 +138,9 @@ struct archive *pkg_archive_new(void)
 	    archive_read_support_format_tar(a) != ARCHIVE_OK ||
 	    archive_read_support_format_cpio(a) != ARCHIVE_OK ||
 	    archive_read_support_format_ar(a) != ARCHIVE_OK)
-		pkg_archive_freep(&a);
-	return a;
+		return err_oom(e);
+	*ret = TAKE_PTR(a);
+	return 0;
 }
 
 int pkg_archive_error(struct archive *a, const char *label, struct err *e)
@@ -335,14 +339,13 @@ struct nested {
 	uint8_t buf[64 << 10];
 };
 
-static la_ssize_t nested_read(struct archive *a, void *arg, const void **ret)
+static la_ssize_t nested_read(struct archive *a _unused_, void *arg, const void **ret)
 {
 	struct nested *n = arg;
 	ssize_t got = pkg_member_read(n->m, n->buf, sizeof(n->buf), n->e);
 
 	if (got < 0) {
 		n->error = (int)got;
-		archive_set_error(a, EIO, "the surrounding archive is damaged");
 		return -1;
 	}
 	*ret = n->buf;
@@ -352,12 +355,12 @@ static la_ssize_t nested_read(struct archive *a, void *arg, const void **ret)
 int pkg_nested_members(const struct pkg_member *m, const char *label, pkg_member_fn fn, void *arg,
 		       struct err *e)
 {
-	_cleanup_(pkg_archive_freep) struct archive *a = pkg_archive_new();
+	_cleanup_(pkg_archive_freep) struct archive *a = NULL;
 	_cleanup_free_ struct nested *n = calloc(1, sizeof(*n));
-	int r;
+	int r = n ? pkg_archive_new(&a, e) : err_oom(e);
 
-	if (!a || !n)
-		return err_oom(e);
+	if (r < 0)
+		return r;
 	n->m = m;
 	n->e = e;
 	if (archive_read_open(a, n, NULL, nested_read, NULL) != ARCHIVE_OK)

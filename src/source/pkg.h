@@ -68,7 +68,8 @@ int pkg_nested_members(const struct pkg_member *m, const char *label, pkg_member
 
 /* -- private to pkg.c, debpkg.c and rpmpkg.c -- */
 
-struct archive *pkg_archive_new(void); /* reader for tar and cpio with the filters we accept */
+/* Reader for tar, cpio and ar with the filters we accept. ERR_LIBRARY_MISSING. */
+int pkg_archive_new(struct archive **ret, struct err *e);
 void pkg_archive_freep(struct archive **a);
 int pkg_archive_error(struct archive *a, const char *label, struct err *e);
 int pkg_walk(struct archive *a, const char *label, struct pkg_budget *budget, pkg_member_fn fn, void *arg,

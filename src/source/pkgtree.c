@@ -189,6 +189,7 @@ static int gunzip_to_fd(const char *bytes, size_t len, const char *name, int fd,
 	char buf[16384];
 	size_t total = 0;
 
+	/* The library is there: the bytes come out of a package. */
 	if (!a || archive_read_support_filter_gzip(a) != ARCHIVE_OK ||
 	    archive_read_support_format_raw(a) != ARCHIVE_OK)
 		return err_oom(e);

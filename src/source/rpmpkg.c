@@ -335,14 +335,13 @@ int rpm_facts(int fd, const char *label, struct pkg_facts *ret, struct err *e)
 int rpm_members(int fd, const char *label, struct pkg_budget *budget, pkg_member_fn fn, void *arg,
 		struct err *e)
 {
-	_cleanup_(pkg_archive_freep) struct archive *a = pkg_archive_new();
+	_cleanup_(pkg_archive_freep) struct archive *a = NULL;
 	_cleanup_free_ uint8_t *head = NULL;
 	size_t len = 0;
-	int r;
+	int r = pkg_archive_new(&a, e);
 
-	if (!a)
-		return err_oom(e);
-	r = read_head(fd, label, &head, &len, e);
+	if (r >= 0)
+		r = read_head(fd, label, &head, &len, e);
 	if (r >= 0)
 		r = rpm_check(fd, label, head, len, e);
 	if (r < 0)
