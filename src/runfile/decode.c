@@ -2,6 +2,7 @@
 #include "decode.h"
 
 #include <bzlib.h>
+#include <dlfcn.h>
 #include <limits.h>
 #include <lzma.h>
 #include <string.h>
@@ -118,13 +119,17 @@ static int xz_start(struct decoder *d, struct err *e)
 	lzma_ret r;
 
 #if LZMA_VERSION >= UINT32_C(50040002)
+	/* Looked up, not linked: the program must start where liblzma is older (RHEL 9), with one thread. */
+	__typeof__(&lzma_stream_decoder_mt) decoder_mt =
+	    d->jobs > 1 ? (__typeof__(&lzma_stream_decoder_mt))dlsym(RTLD_DEFAULT, "lzma_stream_decoder_mt")
+			: NULL;
 	lzma_mt mt = { .threads = d->jobs,
 		       .memlimit_threading = LZMA_THREADING_BYTES,
 		       .memlimit_stop = DECODER_MEMORY_MAX_BYTES };
 
 	/* A file that says it has no check, as published ones do, is fine: the package's own sums cover it. */
-	r = d->jobs > 1 ? lzma_stream_decoder_mt(&d->lzma, &mt)
-			: lzma_stream_decoder(&d->lzma, DECODER_MEMORY_MAX_BYTES, 0);
+	r = decoder_mt ? decoder_mt(&d->lzma, &mt)
+		       : lzma_stream_decoder(&d->lzma, DECODER_MEMORY_MAX_BYTES, 0);
 #else
 	r = lzma_stream_decoder(&d->lzma, DECODER_MEMORY_MAX_BYTES, 0);
 #endif
