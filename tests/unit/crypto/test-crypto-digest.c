@@ -18,7 +18,7 @@ static void crc_vectors(void **state _unused_)
 				 rows[i].mpeg2);
 }
 
-/* The sixteen-byte kernel against a bit at a time, for every length around its stride and every split. */
+/* The fast kernels against a bit at a time, for every length around their strides and every split. */
 static uint32_t crc_slow(uint32_t crc, const uint8_t *p, size_t n)
 {
 	while (n--) {
@@ -31,7 +31,7 @@ static uint32_t crc_slow(uint32_t crc, const uint8_t *p, size_t n)
 
 static void crc_lengths_and_splits(void **state _unused_)
 {
-	uint8_t buf[100];
+	uint8_t buf[300];
 
 	for (size_t i = 0; i < sizeof(buf); i++)
 		buf[i] = (uint8_t)(i * 37 + 11);
