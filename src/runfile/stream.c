@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- *   reader --> ring of file blocks --> MD5
- *                                  --> cksum, SHA-256
- *                                  --> decoder --> ring of decoded blocks --> caller
+ *   reader, cksum --> ring of file blocks --> MD5
+ *                                         --> SHA-256
+ *                                         --> decoder --> ring of decoded blocks --> caller
  *
  * Every ring has one producer and a few consumers, each of which sees every block in order. A block is reused when
  * the slowest consumer has left it, which bounds memory and lets no thread run far ahead. */
@@ -36,7 +36,7 @@ struct block {
 
 struct ring {
 	pthread_mutex_t lock;
-	pthread_cond_t moved;
+	pthread_cond_t room, filled; /* for the producer; for the consumers */
 	struct block blocks[RING_BLOCKS];
 	uint64_t head, tail[CONSUMERS_MAX]; /* counts of blocks put and left; DETACHED = no longer reading */
 	unsigned consumers;
@@ -46,7 +46,8 @@ struct ring {
 static int ring_init(struct ring *r, size_t block_bytes, unsigned consumers)
 {
 	(void)pthread_mutex_init(&r->lock, NULL);
-	(void)pthread_cond_init(&r->moved, NULL);
+	(void)pthread_cond_init(&r->room, NULL);
+	(void)pthread_cond_init(&r->filled, NULL);
 	r->consumers = consumers;
 	for (size_t i = 0; i < RING_BLOCKS; i++) {
 		r->blocks[i].bytes = malloc(block_bytes);
@@ -60,7 +61,8 @@ static void ring_done(struct ring *r)
 {
 	for (size_t i = 0; i < RING_BLOCKS; i++)
 		free(r->blocks[i].bytes);
-	(void)pthread_cond_destroy(&r->moved);
+	(void)pthread_cond_destroy(&r->room);
+	(void)pthread_cond_destroy(&r->filled);
 	(void)pthread_mutex_destroy(&r->lock);
 }
 
@@ -81,43 +83,54 @@ static struct block *ring_room(struct ring *r)
 
 	pthread_mutex_lock(&r->lock);
 	while (!r->stopped && r->head - ring_slowest(r) >= RING_BLOCKS)
-		pthread_cond_wait(&r->moved, &r->lock);
+		pthread_cond_wait(&r->room, &r->lock);
 	if (!r->stopped)
 		b = &r->blocks[r->head % RING_BLOCKS];
 	pthread_mutex_unlock(&r->lock);
 	return b;
 }
 
-static void ring_change(struct ring *r, uint64_t *counter, uint64_t value)
-{
-	pthread_mutex_lock(&r->lock);
-	*counter = value;
-	pthread_cond_broadcast(&r->moved);
-	pthread_mutex_unlock(&r->lock);
-}
-
 static void ring_put(struct ring *r)
 {
-	ring_change(r, &r->head, r->head + 1);
+	pthread_mutex_lock(&r->lock);
+	r->head++;
+	pthread_mutex_unlock(&r->lock);
+	pthread_cond_broadcast(&r->filled);
+}
+
+static void ring_move(struct ring *r, unsigned consumer, uint64_t to)
+{
+	uint64_t before;
+	bool has_room;
+
+	pthread_mutex_lock(&r->lock);
+	before = ring_slowest(r);
+	r->tail[consumer] = to;
+	has_room = ring_slowest(r) != before;
+	pthread_mutex_unlock(&r->lock);
+	/* Only the slowest one's leaving makes room. */
+	if (has_room)
+		pthread_cond_signal(&r->room);
 }
 
 /* Hand the block back and continue with the next. */
 static void ring_leave(struct ring *r, unsigned consumer)
 {
-	ring_change(r, &r->tail[consumer], r->tail[consumer] + 1);
+	ring_move(r, consumer, r->tail[consumer] + 1); /* nobody else writes this consumer's count */
 }
 
 static void ring_detach(struct ring *r, unsigned consumer)
 {
-	ring_change(r, &r->tail[consumer], DETACHED);
+	ring_move(r, consumer, DETACHED);
 }
 
 static void ring_flag(struct ring *r, bool *flag)
 {
 	pthread_mutex_lock(&r->lock);
 	*flag = true;
-	pthread_cond_broadcast(&r->moved);
 	pthread_mutex_unlock(&r->lock);
+	pthread_cond_signal(&r->room);
+	pthread_cond_broadcast(&r->filled);
 }
 
 /* The consumer's next block, NULL at the end or when stopped. */
@@ -127,7 +140,7 @@ static const struct block *ring_get(struct ring *r, unsigned consumer)
 
 	pthread_mutex_lock(&r->lock);
 	while (!r->stopped && !r->ended && r->tail[consumer] >= r->head)
-		pthread_cond_wait(&r->moved, &r->lock);
+		pthread_cond_wait(&r->filled, &r->lock);
 	if (!r->stopped && r->tail[consumer] < r->head)
 		b = &r->blocks[r->tail[consumer] % RING_BLOCKS];
 	pthread_mutex_unlock(&r->lock);
@@ -136,7 +149,7 @@ static const struct block *ring_get(struct ring *r, unsigned consumer)
 
 /* ---- stream ---- */
 
-enum { THREAD_READ, THREAD_MD5, THREAD_CRC, THREAD_DECODE, THREAD_COUNT };
+enum { THREAD_READ, THREAD_MD5, THREAD_SHA256, THREAD_DECODE, THREAD_COUNT };
 
 struct stream {
 	struct stream_request q;
@@ -170,6 +183,16 @@ static void fail(struct stream *s, int code, struct err *mine)
 	ring_flag(&s->out, &s->out.stopped);
 }
 
+/* The part of a block at or after `from`. */
+static struct span part_from(const struct block *b, uint64_t from)
+{
+	size_t skip = b->offset >= from		   ? 0
+		      : from - b->offset >= b->len ? b->len
+						   : (size_t)(from - b->offset);
+
+	return (struct span){ b->bytes + skip, b->len - skip };
+}
+
 static int read_block(struct stream *s, struct block *b, uint64_t offset, struct err *e)
 {
 	uint64_t left = s->layout.file_size - offset;
@@ -180,8 +203,15 @@ static int read_block(struct stream *s, struct block *b, uint64_t offset, struct
 	r = pread_exact(s->q.fd, b->bytes, b->len, offset);
 	if (r == -ENODATA)
 		return err_set(e, -ERR_RUNFILE_CHANGED, "the file became shorter");
-	return r < 0 ? err_errno(e, r, "reading at byte %llu", (unsigned long long)offset)
-		     : interrupt_check(e);
+	if (r < 0)
+		return err_errno(e, r, "reading at byte %llu", (unsigned long long)offset);
+	/* Here, while the block is in the cache; it costs less than handing it to another thread. */
+	if (s->q.flags & STREAM_CRC) {
+		struct span part = part_from(b, s->layout.sums_offset);
+
+		cksum_update(&s->crc, part.p, part.len);
+	}
+	return interrupt_check(e);
 }
 
 static void *read_thread(void *arg)
@@ -212,51 +242,36 @@ static void *read_thread(void *arg)
 	return NULL;
 }
 
-/* The part of a block at or after `from`. */
-static struct span part_from(const struct block *b, uint64_t from)
+/* Feed a digest with everything from `from` on. */
+static void hash_blocks(struct stream *s, unsigned seat, struct digest *d, uint64_t from)
 {
-	size_t skip = b->offset >= from		   ? 0
-		      : from - b->offset >= b->len ? b->len
-						   : (size_t)(from - b->offset);
+	const struct block *b;
 
-	return (struct span){ b->bytes + skip, b->len - skip };
+	while ((b = ring_get(&s->in, seat))) {
+		struct span part = part_from(b, from);
+		struct err e = ERR_INIT;
+
+		if (digest_update(d, part.p, part.len) < 0) {
+			fail(s, err_errno(&e, -EIO, "computing checksums"), &e);
+			return;
+		}
+		ring_leave(&s->in, seat);
+	}
 }
 
 static void *md5_thread(void *arg)
 {
 	struct stream *s = arg;
-	const struct block *b;
 
-	while ((b = ring_get(&s->in, s->seat[THREAD_MD5]))) {
-		struct span part = part_from(b, s->layout.sums_offset);
-		struct err e = ERR_INIT;
-
-		if (digest_update(s->md5, part.p, part.len) < 0) {
-			fail(s, err_errno(&e, -EIO, "computing MD5"), &e);
-			return NULL;
-		}
-		ring_leave(&s->in, s->seat[THREAD_MD5]);
-	}
+	hash_blocks(s, s->seat[THREAD_MD5], s->md5, s->layout.sums_offset);
 	return NULL;
 }
 
-static void *crc_thread(void *arg)
+static void *sha256_thread(void *arg)
 {
 	struct stream *s = arg;
-	const struct block *b;
 
-	while ((b = ring_get(&s->in, s->seat[THREAD_CRC]))) {
-		struct span part = part_from(b, s->layout.sums_offset);
-		struct err e = ERR_INIT;
-
-		if (s->q.flags & STREAM_CRC)
-			cksum_update(&s->crc, part.p, part.len);
-		if (s->sha256 && digest_update(s->sha256, b->bytes, b->len) < 0) {
-			fail(s, err_errno(&e, -EIO, "computing SHA-256"), &e);
-			return NULL;
-		}
-		ring_leave(&s->in, s->seat[THREAD_CRC]);
-	}
+	hash_blocks(s, s->seat[THREAD_SHA256], s->sha256, 0);
 	return NULL;
 }
 
@@ -357,8 +372,8 @@ static int start_thread(struct stream *s, int which, void *(*body)(void *))
 /* Signals belong to the thread that asked; ours block them. */
 static int start_threads(struct stream *s)
 {
-	static void *(*const bodies[])(void *) = { read_thread, md5_thread, crc_thread, decode_thread };
-	const bool wanted[] = { true, s->md5, s->sha256 || (s->q.flags & STREAM_CRC), s->decoder };
+	static void *(*const bodies[])(void *) = { read_thread, md5_thread, sha256_thread, decode_thread };
+	const bool wanted[] = { true, s->md5, s->sha256, s->decoder };
 	sigset_t all, old;
 	int r = 0;
 
