@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define VALUE_MAX_BYTES	 4096
-#define SCAN_BLOCK_BYTES ((size_t)64 << 10)
+#define SCAN_BLOCK_BYTES ((size_t)16 << 10)
 #define MAGIC_BYTES	 263 /* "ustar" lies at 257 */
 
 static const char *const compression_names[COMPRESSION_COUNT] = { "none", "gzip", "bzip2",

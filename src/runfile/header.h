@@ -50,7 +50,7 @@ struct runfile_layout {
 	enum compression compression;
 };
 
-/* Parse the first RUNFILE_HEADER_MAX_BYTES (or the whole file when shorter). ERR_RUNFILE_NOT_A_PACKAGE,
+/* Parse the first RUNFILE_HEADER_MAX_BYTES (fewer when the stub or the file ends before). ERR_RUNFILE_NOT_A_PACKAGE,
  * ERR_RUNFILE_TOOLKIT, ERR_RUNFILE_HEADER, ERR_PATH_ESCAPE (target directory). Caller frees with
  * runfile_header_freep(). */
 int runfile_header_parse(struct span head, struct runfile_header **ret, struct err *e);

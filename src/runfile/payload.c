@@ -21,18 +21,26 @@ void runfile_freep(struct runfile **rfp)
 	free(rf);
 }
 
+/* Read piece by piece: published stubs end within the first few, and nothing behind the stub is of interest. */
+#define HEAD_PIECE_BYTES ((size_t)16 << 10)
+
 static int read_head(struct runfile *rf, uint64_t file_size, struct err *e)
 {
-	_cleanup_free_ char *head = NULL;
-	size_t len = file_size < RUNFILE_HEADER_MAX_BYTES ? (size_t)file_size : RUNFILE_HEADER_MAX_BYTES;
-	int r;
+	static const char end[] = "\n" RUNFILE_STUB_END;
+	size_t max = file_size < RUNFILE_HEADER_MAX_BYTES ? (size_t)file_size : RUNFILE_HEADER_MAX_BYTES;
+	_cleanup_free_ char *head = malloc(max ? max : 1);
+	size_t len = 0;
 
-	head = malloc(len ? len : 1);
 	if (!head)
 		return err_oom(e);
-	r = pread_exact(rf->fd, head, len, 0);
-	if (r < 0)
-		return err_errno(e, r, "reading the header");
+	while (len < max && !memmem(head, len, end, sizeof(end) - 1)) {
+		size_t n = max - len < HEAD_PIECE_BYTES ? max - len : HEAD_PIECE_BYTES;
+		int r = pread_exact(rf->fd, head + len, n, len);
+
+		if (r < 0)
+			return err_errno(e, r, "reading the header");
+		len += n;
+	}
 	return runfile_header_parse((struct span){ head, len }, &rf->header, e);
 }
 
