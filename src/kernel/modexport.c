@@ -173,13 +173,23 @@ static int write_package(struct export *x, const json_t *record, int out_fd, cha
 	return 0;
 }
 
-static int open_flavour(int tree_fd, const json_t *record)
+/* A tree without the flavour's sources (or no tree at all) packs unsigned interfaces: *ret_fd stays -EBADF. One whose
+ * sources cannot be opened is a failure, or the package would lack its signatures unnoticed. */
+static int open_flavour(int tree_fd, const json_t *record, int *ret_fd, struct err *e)
 {
 	const char *flavour = json_string_value(json_object_get(record, "flavour"));
+	const char *dir = flavour && strcmp(flavour, "open") == 0 ? "kernel-open" : "kernel";
+	int fd;
 
 	if (tree_fd < 0)
-		return -EBADF;
-	return dir_open_at(tree_fd, flavour && strcmp(flavour, "open") == 0 ? "kernel-open" : "kernel");
+		return 0;
+	fd = dir_open_at(tree_fd, dir);
+	if (fd == -ENOENT)
+		return 0;
+	if (fd < 0)
+		return err_errno(e, fd, "%s of the driver's tree", dir);
+	*ret_fd = fd;
+	return 0;
 }
 
 static int load_signer(const struct modset_signing *how, struct signer **ret, struct modsig_options *o,
@@ -216,8 +226,9 @@ int modset_export(struct store *s, const char *key, int tree_fd, const struct mo
 		return r;
 	x.set_fd = set_fd;
 	x.set_is_signed = json_is_true(json_object_get(record, "signed"));
-	x.flavour_fd = open_flavour(tree_fd, record);
-	r = load_signer(how, &signer, &o, e);
+	r = open_flavour(tree_fd, record, &x.flavour_fd, e);
+	if (r == 0)
+		r = load_signer(how, &signer, &o, e);
 	x.sign = signer ? &o : NULL;
 	if (r == 0)
 		r = store_stage_begin(s, &x.work, e);
