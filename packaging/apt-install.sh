@@ -2,7 +2,7 @@
 # Sourced by ./quickstart and ./check: install what is missing, and only that.
 
 build_packages="gcc make meson ninja-build pkg-config libc6-dev libarchive-dev libcurl4-openssl-dev libssl-dev
-libkmod-dev libjansson-dev libsqlite3-dev liblzma-dev libzstd-dev zlib1g-dev libbz2-dev ca-certificates"
+libkmod-dev libjansson-dev libyaml-dev libsqlite3-dev liblzma-dev libzstd-dev zlib1g-dev libbz2-dev ca-certificates"
 
 # need PACKAGE...: one dpkg-query when all are there, so a second run costs nothing.
 need() {

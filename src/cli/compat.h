@@ -5,3 +5,4 @@
  * the whole argument vector and returns the exit status its callers expect. */
 
 int compat_mkprecompiled(int argc, char **argv);
+int compat_vgpu_util(int argc, char **argv);

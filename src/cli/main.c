@@ -14,6 +14,7 @@ static const struct {
 } invocation_names[] = {
 	{ "nvdriver", app_main },
 	{ "mkprecompiled", compat_mkprecompiled },
+	{ "vgpu-util", compat_vgpu_util },
 };
 
 /* A closed standard descriptor would be given to the next file opened, and our messages written into it. The
