@@ -197,15 +197,27 @@ static int finish_directories(struct extraction *x, struct err *e)
 	return 0;
 }
 
+static const struct tar_visitor extract_visitor = { extract_member, extract_data, extract_end };
+static const struct runfile_selection extract_all = { NULL, false };
+
 int runfile_extract_into(struct runfile *rf, int dirfd, const struct runfile_selection *which,
 			 const struct runfile_options *o, struct runfile_report *ret, struct err *e)
 {
-	static const struct tar_visitor visitor = { extract_member, extract_data, extract_end };
-	static const struct runfile_selection all = { NULL, false };
 	_cleanup_(extraction_done) struct extraction x = {
-		.dirfd = dirfd, .which = which ? which : &all, .parent_fd = -EBADF, .fd = -EBADF
+		.dirfd = dirfd, .which = which ? which : &extract_all, .parent_fd = -EBADF, .fd = -EBADF
 	};
-	int r = runfile_walk(rf, o, &visitor, &x, ret, e);
+	int r = runfile_walk(rf, o, &extract_visitor, &x, ret, e);
+
+	return r < 0 ? r : finish_directories(&x, e);
+}
+
+int tar_extract(tar_source source, void *source_arg, const struct tar_limits *limits, int dirfd,
+		struct tar_result *ret, struct err *e)
+{
+	_cleanup_(extraction_done) struct extraction x = {
+		.dirfd = dirfd, .which = &extract_all, .parent_fd = -EBADF, .fd = -EBADF
+	};
+	int r = tar_walk(source, source_arg, limits, false, &extract_visitor, &x, ret, e);
 
 	return r < 0 ? r : finish_directories(&x, e);
 }

@@ -3,38 +3,24 @@
 
 #include "compress.h"
 #include "fd.h"
-#include "interrupt.h"
 #include "path.h"
 #include "publish.h"
-#include "tree.h"
+#include "tarball.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#define BLOCK		  512
 #define READ_BYTES	  ((size_t)1 << 20)
 #define HISTORY_NAME	  "pkg-history.txt"
 #define HISTORY_MAX_BYTES ((size_t)1 << 20)
-#define FILE_SIZE_MAX	  ((uint64_t)8 << 30) /* what an octal size field holds, and what we would read again */
 #define CRC_DIGITS	  10
-
-struct item {
-	char *path; /* owned */
-	char *target; /* owned; link text */
-	mode_t mode; /* with type */
-	uint64_t size;
-	int64_t mtime_s;
-};
 
 struct packing {
 	const struct pack_options *o;
 	int tree_fd; /* borrowed */
-	struct item *items; /* owned */
-	size_t n_items, n_allocated;
-	uint64_t archive_bytes; /* of the finished tar */
+	struct tarball *tarball; /* owned */
 	struct manifest *manifest; /* owned */
 	char *history, *targetdir, *label, *decompressor; /* owned */
 	size_t decompressor_size;
@@ -48,11 +34,7 @@ struct packing {
 
 static void packing_done(struct packing *p)
 {
-	for (size_t i = 0; i < p->n_items; i++) {
-		free(p->items[i].path);
-		free(p->items[i].target);
-	}
-	free(p->items);
+	tarball_freep(&p->tarball);
 	manifest_freep(&p->manifest);
 	free(p->history);
 	free(p->targetdir);
@@ -61,118 +43,6 @@ static void packing_done(struct packing *p)
 	free(p->buf);
 	compressor_freep(&p->z);
 	digest_freep(&p->md5);
-}
-
-static int bad_input(struct packing *p, const char *path, const char *why)
-{
-	(void)err_set(p->e, -ERR_PACK_INPUT, "%s %s", path, why);
-	return err_object(p->e, "%s", path);
-}
-
-/* ---- what goes in ---- */
-
-static int64_t item_mtime(const struct pack_options *o, const struct stat *st)
-{
-	int64_t t = o->epoch_s != PACK_EPOCH_NONE ? o->epoch_s : (int64_t)st->st_mtim.tv_sec;
-
-	return t < 0 ? 0 : t > 077777777777 ? 077777777777 : t;
-}
-
-static int read_link(struct packing *p, const struct tree_entry *en, struct item *it)
-{
-	char text[PATH_MAX];
-	ssize_t n = readlinkat(en->dirfd, en->name, text, sizeof(text) - 1);
-
-	if (n < 0)
-		return err_errno(p->e, -errno, "cannot read the link %s", en->path);
-	text[n] = '\0';
-	if (strlen(text) > 100)
-		return bad_input(p, en->path, "is a link with a text over 100 bytes");
-	it->target = strdup(text);
-	return it->target ? 0 : err_oom(p->e);
-}
-
-static struct item *item_push(struct packing *p)
-{
-	if (p->n_items == p->n_allocated) {
-		size_t n = p->n_allocated ? 2 * p->n_allocated : 1024;
-		struct item *more = reallocarray(p->items, n, sizeof(*more));
-
-		if (!more)
-			return NULL;
-		p->items = more;
-		p->n_allocated = n;
-	}
-	memset(&p->items[p->n_items], 0, sizeof(*p->items));
-	return &p->items[p->n_items++];
-}
-
-static int collect(const struct tree_entry *en, void *arg)
-{
-	struct packing *p = arg;
-	struct item *it;
-
-	if (!S_ISREG(en->st.st_mode) && !S_ISDIR(en->st.st_mode) && !S_ISLNK(en->st.st_mode))
-		return bad_input(p, en->path, "is neither a file nor a directory nor a link");
-	if (!path_name_is_clean(en->path))
-		return bad_input(p, en->path, "has a name that packages may not hold");
-	if ((uint64_t)en->st.st_size >= FILE_SIZE_MAX)
-		return bad_input(p, en->path, "is 8 GiB or larger");
-	it = item_push(p);
-	if (!it)
-		return err_oom(p->e);
-	it->path = strdup(en->path);
-	if (!it->path)
-		return err_oom(p->e);
-	it->mode = en->st.st_mode;
-	it->size = S_ISREG(en->st.st_mode) ? (uint64_t)en->st.st_size : 0;
-	it->mtime_s = item_mtime(p->o, &en->st);
-	return S_ISLNK(en->st.st_mode) ? read_link(p, en, it) : 0;
-}
-
-static int by_path(const void *a, const void *b)
-{
-	return strcmp(((const struct item *)a)->path, ((const struct item *)b)->path);
-}
-
-/* Where a name is cut between the ustar prefix and name fields; 0 = it fits the name field; -1 = it fits neither. */
-static int name_split(const char *path, bool is_dir)
-{
-	size_t n = strlen(path) + is_dir;
-
-	if (n <= 100)
-		return 0;
-	for (size_t i = strlen(path); i-- > 1;)
-		if (path[i] == '/' && i <= 155 && n - i - 1 <= 100)
-			return (int)i;
-	return -1;
-}
-
-static uint64_t padded(uint64_t n)
-{
-	return (n + BLOCK - 1) / BLOCK * BLOCK;
-}
-
-static uint64_t item_bytes(const struct item *it)
-{
-	uint64_t n = BLOCK + padded(it->size);
-
-	if (name_split(it->path, S_ISDIR(it->mode)) < 0)
-		n += BLOCK + padded(strlen(it->path) + S_ISDIR(it->mode) + 1);
-	return n;
-}
-
-static int collect_all(struct packing *p)
-{
-	int r = tree_walk(p->tree_fd, TREE_SORTED, collect, p);
-
-	if (r < 0)
-		return p->e && p->e->code ? r : err_errno(p->e, r, "cannot read the directory");
-	qsort(p->items, p->n_items, sizeof(*p->items), by_path);
-	for (size_t i = 0; i < p->n_items; i++)
-		p->archive_bytes += item_bytes(&p->items[i]);
-	p->archive_bytes += 2 * BLOCK;
-	return 0;
 }
 
 /* ---- what comes out ---- */
@@ -187,123 +57,15 @@ static int emit(void *arg, const void *buf, size_t len)
 	return write_all(p->out_fd, buf, len);
 }
 
-static void put_octal(char *field, size_t n, uint64_t value)
+static int compress(void *z, const void *buf, size_t len, struct err *e)
 {
-	for (size_t i = n - 1; i-- > 0; value >>= 3)
-		field[i] = (char)('0' + (value & 7));
-}
-
-static void fill_header(char *h, const char *name, size_t name_len, char type, uint64_t size, mode_t mode,
-			int64_t mtime)
-{
-	unsigned sum = 0;
-
-	memcpy(h, name, name_len);
-	put_octal(h + 100, 8, mode);
-	put_octal(h + 108, 8, 0);
-	put_octal(h + 116, 8, 0);
-	put_octal(h + 124, 12, size);
-	put_octal(h + 136, 12, (uint64_t)mtime);
-	memset(h + 148, ' ', 8);
-	h[156] = type;
-	memcpy(h + 257,
-	       "ustar\0"
-	       "00",
-	       8);
-	for (size_t i = 0; i < BLOCK; i++)
-		sum += (unsigned char)h[i];
-	put_octal(h + 148, 7, sum);
-}
-
-static int write_padding(struct packing *p, uint64_t size)
-{
-	static const char zero[BLOCK];
-
-	return compressor_write(p->z, zero, (size_t)(padded(size) - size), p->e);
-}
-
-/* GNU's way for names that fit neither field; the header keeps as much as it can hold. */
-static int write_long_name(struct packing *p, const char *name)
-{
-	char h[BLOCK] = "";
-	size_t n = strlen(name) + 1;
-	int r;
-
-	fill_header(h, "././@LongLink", 13, 'L', n, 0, 0);
-	r = compressor_write(p->z, h, sizeof(h), p->e);
-	if (r == 0)
-		r = compressor_write(p->z, name, n, p->e);
-	return r < 0 ? r : write_padding(p, n);
-}
-
-static int write_header(struct packing *p, const struct item *it)
-{
-	bool dir = S_ISDIR(it->mode);
-	_cleanup_free_ char *name = str_printf("%s%s", it->path, dir ? "/" : "");
-	int split = name_split(it->path, dir), r;
-	const char *last;
-	char h[BLOCK] = "";
-	size_t n;
-
-	if (!name)
-		return err_oom(p->e);
-	if (split < 0) {
-		r = write_long_name(p, name);
-		if (r < 0)
-			return r;
-	}
-	if (split > 0)
-		memcpy(h + 345, name, (size_t)split);
-	last = split > 0 ? name + split + 1 : name;
-	n = strlen(last) > 100 ? 100 : strlen(last);
-	if (it->target)
-		memcpy(h + 157, it->target, strlen(it->target));
-	fill_header(h, last, n,
-		    dir		 ? '5'
-		    : it->target ? '2'
-				 : '0',
-		    it->size, it->target ? 0777 : it->mode & 0777, it->mtime_s);
-	return compressor_write(p->z, h, sizeof(h), p->e);
-}
-
-static int write_content(struct packing *p, const struct item *it)
-{
-	_cleanup_close_ int fd = path_open_at(p->tree_fd, it->path, O_RDONLY, 0, PATH_NO_SYMLINKS);
-	uint64_t left = it->size;
-	int r = 0;
-
-	if (fd < 0)
-		return err_errno(p->e, fd, "cannot open %s", it->path);
-	while (left > 0 && r == 0) {
-		size_t want = left < READ_BYTES ? (size_t)left : READ_BYTES;
-		ssize_t n = read_upto(fd, p->buf, want);
-
-		if (n < 0)
-			return err_errno(p->e, (int)n, "cannot read %s", it->path);
-		if ((size_t)n < want)
-			return bad_input(p, it->path, "became shorter while it was packed");
-		left -= want;
-		r = interrupt_check(p->e);
-		if (r == 0)
-			r = compressor_write(p->z, p->buf, want, p->e);
-	}
-	if (r == 0 && read_upto(fd, p->buf, 1) != 0)
-		return bad_input(p, it->path, "became longer while it was packed");
-	return r < 0 ? r : write_padding(p, it->size);
+	return compressor_write(z, buf, len, e);
 }
 
 static int write_archive(struct packing *p)
 {
-	static const char end[2 * BLOCK];
-	int r = 0;
+	int r = tarball_write(p->tarball, compress, p->z, p->e);
 
-	for (size_t i = 0; i < p->n_items && r == 0; i++) {
-		r = write_header(p, &p->items[i]);
-		if (r == 0 && S_ISREG(p->items[i].mode))
-			r = write_content(p, &p->items[i]);
-	}
-	if (r == 0)
-		r = compressor_write(p->z, end, sizeof(end), p->e);
 	return r < 0 ? r : compressor_finish(p->z, p->e);
 }
 
@@ -341,12 +103,7 @@ static int make_names(struct packing *p)
 
 static int64_t package_date(const struct packing *p)
 {
-	int64_t newest = 0;
-
-	for (size_t i = 0; i < p->n_items; i++)
-		if (p->items[i].mtime_s > newest)
-			newest = p->items[i].mtime_s;
-	return p->o->epoch_s != PACK_EPOCH_NONE ? p->o->epoch_s : newest;
+	return p->o->epoch_s != PACK_EPOCH_NONE ? p->o->epoch_s : tarball_newest_s(p->tarball);
 }
 
 static int copy_decompressor(struct packing *p)
@@ -388,7 +145,7 @@ static int make_stub(struct packing *p, struct strbuf *out)
 		.target_arch = machine_of(p),
 		.history = p->history,
 		.compression = o->compression,
-		.unpacked_kb = (p->archive_bytes + 1023) / 1024,
+		.unpacked_kb = (tarball_bytes(p->tarball) + 1023) / 1024,
 		.decompressor_lines = count_lf(p->decompressor, p->decompressor_size),
 		.date_s = package_date(p),
 		.crc = STUB_CRC_UNKNOWN,
@@ -486,12 +243,13 @@ static int prepare(struct packing *p)
 	r = read_file_at(p->tree_fd, HISTORY_NAME, HISTORY_MAX_BYTES, &p->history, NULL);
 	if (r < 0 && r != -ENOENT)
 		return err_errno(p->e, r, "cannot read %s", HISTORY_NAME);
-	if ((r = collect_all(p)) < 0 || (r = copy_decompressor(p)) < 0 || (r = make_names(p)) < 0)
+	if ((r = tarball_collect(p->tree_fd, p->o->epoch_s, NULL, &p->tarball, p->e)) < 0 ||
+	    (r = copy_decompressor(p)) < 0 || (r = make_names(p)) < 0)
 		return r;
 	if (digest_new("md5", &p->md5) < 0)
 		return err_errno(p->e, -EOPNOTSUPP, "cannot compute MD5");
 	return compressor_new(p->o->compression, p->o->level, p->o->jobs ? p->o->jobs : default_jobs(),
-			      p->archive_bytes, emit, p, &p->z, p->e);
+			      tarball_bytes(p->tarball), emit, p, &p->z, p->e);
 }
 
 static int fill_result(struct packing *p, struct pack_result *res)
@@ -500,8 +258,8 @@ static int fill_result(struct packing *p, struct pack_result *res)
 
 	if (fstat(p->out_fd, &st) < 0 || sha256_fd_hex(p->out_fd, res->sha256) < 0)
 		return err_errno(p->e, -EIO, "reading the package back");
-	res->members = p->n_items;
-	res->unpacked_bytes = p->archive_bytes;
+	res->members = tarball_members(p->tarball);
+	res->unpacked_bytes = tarball_bytes(p->tarball);
 	res->file_bytes = (uint64_t)st.st_size;
 	return 0;
 }

@@ -6,9 +6,10 @@
 
 #include "header.h"
 #include "payload.h"
+#include "tarball.h"
 
 #define PACK_LEVEL_DEFAULT (-1)
-#define PACK_EPOCH_NONE	   INT64_MIN
+#define PACK_EPOCH_NONE	   TARBALL_EPOCH_NONE
 
 struct pack_options {
 	enum compression compression; /* none, gzip, xz or zstd */

@@ -200,7 +200,7 @@ static int read_block(struct stream *s, struct block *b, uint64_t offset, struct
 
 	b->offset = offset;
 	b->len = left < IN_BLOCK_BYTES ? (size_t)left : IN_BLOCK_BYTES;
-	r = pread_exact(s->q.fd, b->bytes, b->len, offset);
+	r = pread_exact(s->q.fd, b->bytes, b->len, s->q.base_offset + offset);
 	if (r == -ENODATA)
 		return err_set(e, -ERR_RUNFILE_CHANGED, "the file became shorter");
 	if (r < 0)
@@ -396,6 +396,15 @@ static unsigned default_jobs(void)
 	return n < 1 ? 1 : (unsigned)n < JOBS_MAX ? (unsigned)n : JOBS_MAX;
 }
 
+static bool has_size(const struct stream *s)
+{
+	uint64_t size = (uint64_t)s->before.st_size, base = s->q.base_offset;
+
+	if (base == 0)
+		return size == s->layout.file_size;
+	return size >= base && size - base >= s->layout.file_size;
+}
+
 static int make_parts(struct stream *s, struct err *e)
 {
 	int r = 0;
@@ -431,7 +440,7 @@ int stream_open(const struct stream_request *request, struct stream **ret, struc
 		return err_oom(e);
 	if (fstat(s->q.fd, &s->before) < 0)
 		return err_errno(e, -errno, "cannot look at the package");
-	if (!S_ISREG(s->before.st_mode) || (uint64_t)s->before.st_size != s->layout.file_size)
+	if (!S_ISREG(s->before.st_mode) || !has_size(s))
 		return err_set(e, -ERR_RUNFILE_CHANGED, "the file's size moved");
 	r = make_parts(s, e);
 	if (r < 0)

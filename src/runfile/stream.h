@@ -32,6 +32,7 @@ struct bomb_guard {
 struct stream_request {
 	int fd; /* borrowed; read with pread, position unchanged */
 	const struct runfile_layout *layout; /* borrowed */
+	uint64_t base_offset; /* the file begins here in fd: one of several in an archive */
 	unsigned flags;
 	unsigned jobs; /* for block-parallel decoding; 0 = as many as CPUs, at most 8 */
 	const struct bomb_guard *guard; /* NULL = default */
@@ -47,7 +48,7 @@ struct stream_sums {
 
 struct stream;
 
-/* Starts the threads. The file must be regular and layout->file_size bytes long. */
+/* Starts the threads. The file must be regular and, from base_offset on, layout->file_size bytes long (with a base at least that). */
 int stream_open(const struct stream_request *request, struct stream **ret, struct err *e);
 
 /* Next decoded bytes; an empty span at the clean end. They stay valid until the next call. A tar_source. */

@@ -278,9 +278,7 @@ static int clean_name(struct walk *w, const char *what, const char *name, char *
 	return r < 0 ? bad_name(w, what, name) : 0;
 }
 
-/* A link may climb only as far as the top, only at its front (so that another link in the middle cannot make ".."
- * mean something else), and never be absolute. */
-static bool link_stays_inside(const char *member, const char *target)
+bool tar_link_stays_inside(const char *member, const char *target)
 {
 	size_t depth = 0;
 	bool down = false;
@@ -498,7 +496,7 @@ static int member_link(struct walk *w, const char *h, struct tar_member *m, char
 	if (!raw)
 		return err_oom(w->e);
 	if (m->kind == TAR_SYMLINK) {
-		if (!link_stays_inside(m->name, raw))
+		if (!tar_link_stays_inside(m->name, raw))
 			return err_set(w->e, -ERR_ARCHIVE_SYMLINK_ESCAPE,
 				       "the link %s -> %.200s leads outside", m->name, raw);
 		*ret = TAKE_PTR(raw);

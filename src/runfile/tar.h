@@ -55,3 +55,12 @@ struct tar_result {
 /* Walk the whole archive. ERR_ARCHIVE_* and ERR_RUNFILE_TRUNCATED, ERR_RUNFILE_TRAILING, or what a callback said. */
 int tar_walk(tar_source source, void *source_arg, const struct tar_limits *limits, bool tolerate_trailing,
 	     const struct tar_visitor *visitor, void *arg, struct tar_result *ret, struct err *e);
+
+/* Write all members beneath an empty directory the caller owns privately and throws away on failure (extract.c). Files
+ * get mode & 0777 and their mtime; nothing is synced. */
+int tar_extract(tar_source source, void *source_arg, const struct tar_limits *limits, int dirfd,
+		struct tar_result *ret, struct err *e);
+
+/* Pure: would a link of this member be accepted? It may climb only as far as the top, only at its front (so that another
+ * link in the middle cannot make ".." mean something else), and never be absolute. */
+bool tar_link_stays_inside(const char *member, const char *target);
