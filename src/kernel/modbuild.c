@@ -563,6 +563,8 @@ static json_t *make_record(const struct build *w, json_t *modules)
 		json_object_set_new(r, "banner", json_string(b->proc_version ? b->proc_version : k->banner));
 	if (r)
 		json_object_set_new(r, "source_digest", json_string(w->source_digest));
+	if (r && w->probe_key[0]) /* who carries the set elsewhere takes the answers along */
+		json_object_set_new(r, "probes", json_string(w->probe_key));
 	if (r)
 		json_object_set_new(r, "created_unix_s", json_integer((json_int_t)time(NULL)));
 	return r;

@@ -259,6 +259,19 @@ int modset_verify(struct store *s, const char *key, json_t *problems, struct err
 	return -ERR_STORE_DAMAGED;
 }
 
+int modset_stage_check(const struct store_stage *st, const json_t *record, struct err *e)
+{
+	_cleanup_free_ char *first = NULL;
+	json_t *have = NULL;
+	int r = digest_all(st->dir_fd, &have);
+
+	if (r < 0)
+		return err_errno(e, r, "reading the staged module set");
+	compare_files(json_object_get(record, "files"), have, NULL, &first);
+	json_decref(have);
+	return first ? err_set(e, ERR_STORE_DAMAGED, "the module set to be stored: %s", first) : 0;
+}
+
 static int set_index(struct store *s, const json_t *record, const char *key, struct err *e)
 {
 	_cleanup_free_ char *ref =

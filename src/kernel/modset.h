@@ -38,6 +38,9 @@ int modset_reuse(struct store *s, const char *key, struct err *e);
 /* All records as an array of objects with "key" added; optional filters. */
 int modset_list(struct store *s, const char *driver, const char *release, json_t **ret, struct err *e);
 
+/* Does the stage hold exactly the files the record lists? ERR_STORE_DAMAGED names the first difference. */
+int modset_stage_check(const struct store_stage *st, const json_t *record, struct err *e);
+
 /* Publish a staged set: digests of all files are added to `record` (borrowed, changed), record.json is written and the index ref set. */
 int modset_publish(struct store_stage *st, json_t *record, const char *key, struct err *e);
 

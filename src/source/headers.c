@@ -221,3 +221,25 @@ int source_kernel_release(const char *which, const struct source_options *o, cha
 		return r;
 	return apt_headers(apt, which, &packages, ret_release, e);
 }
+
+int source_kernel_rpm(int fd, const char *label, const char *release, int dirfd, char **ret_build_rel,
+		      struct err *e)
+{
+	_cleanup_free_ char *build = str_printf("usr/src/kernels/%s", release);
+	struct pkg_budget budget;
+	struct stat st;
+	int r;
+
+	if (!build)
+		return err_oom(e);
+	if (fstat(fd, &st) < 0)
+		return err_errno(e, -errno, "%s", label);
+	budget = (struct pkg_budget)PKG_BUDGET_INIT((uint64_t)st.st_size);
+	r = pkg_members(fd, label, &budget, unpack_member, &dirfd, e);
+	if (r < 0)
+		return err_wrap(e, "unpacking %s", label);
+	if (!path_exists(dirfd, build))
+		return err_set(e, -ERR_KTREE_MISMATCH, "%s has no /%s", label, build);
+	*ret_build_rel = TAKE_PTR(build);
+	return 0;
+}

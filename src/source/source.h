@@ -108,6 +108,11 @@ int source_fetch(const struct source *s, const struct source_options *o, json_t 
 int source_kernel_headers(const char *which, const struct source_options *o, int dirfd, char **ret_release,
 			  char **ret_source_rel, char **ret_build_rel, json_t **ret_packages, struct err *e);
 
+/* The same from one kernel-devel package (.rpm) that is at hand: its /usr/src/kernels/<release> below dirfd is a whole tree.
+ * ERR_KTREE_MISMATCH when the package is another kernel's. */
+int source_kernel_rpm(int fd, const char *label, const char *release, int dirfd, char **ret_build_rel,
+		      struct err *e);
+
 /* Only the release `which` stands for today; refreshes the private index unless offline. */
 int source_kernel_release(const char *which, const struct source_options *o, char **ret_release,
 			  struct err *e);

@@ -46,6 +46,21 @@ int store_stage_begin(struct store *s, struct store_stage *ret, struct err *e)
 	return 0;
 }
 
+int store_stage_begin_root(struct store *s, struct store_stage *st, int *ret_root_fd, struct err *e)
+{
+	int r = store_stage_begin(s, st, e);
+
+	if (r < 0)
+		return r;
+	if (mkdirat(st->dir_fd, "root", 0755) < 0)
+		return err_errno(e, -errno, "cannot stage below %s", s->path);
+	r = dir_open_at(st->dir_fd, "root");
+	if (r < 0)
+		return err_errno(e, r, "cannot stage below %s", s->path);
+	*ret_root_fd = r;
+	return 0;
+}
+
 void store_stage_done(struct store_stage *st)
 {
 	_cleanup_close_ int tmp = -EBADF;

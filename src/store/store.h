@@ -72,6 +72,8 @@ struct store_stage {
 		NULL, -EBADF, ""                                                                             \
 	}
 int store_stage_begin(struct store *s, struct store_stage *ret, struct err *e);
+/* The same with an empty directory root/ in it, as trees and kernel trees are kept; its descriptor is the caller's. */
+int store_stage_begin_root(struct store *s, struct store_stage *ret, int *ret_root_fd, struct err *e);
 void store_stage_done(struct store_stage *st);
 char *store_stage_path(const struct store_stage *st);
 /* Sync the stage, rename it to <kind>/<id> (mode 0755; modes below stay as they are). When the object exists
