@@ -34,7 +34,12 @@
 	X(modules_unpack) \
 	X(modules_info) \
 	X(modules_sign) \
-	X(modules_verify)
+	X(modules_verify) \
+	X(bundle_create) \
+	X(bundle_verify) \
+	X(bundle_inspect) \
+	X(bundle_list_missing) \
+	X(bundle_apply)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct cmd cmd_##name;

@@ -4,6 +4,7 @@
 #include "cms.h"
 #include "digest.h"
 #include "fd.h"
+#include "kernelpkg.h"
 #include "keys.h"
 #include "ktree.h"
 #include "log.h"
@@ -192,22 +193,6 @@ static int tree_take_result(struct prepare *p, const struct source_result *res, 
 	return r;
 }
 
-/* A stage with an empty directory root/ in it, as trees and kernel trees are kept. */
-static int stage_with_root(struct store *s, struct store_stage *st, int *ret_root_fd, struct err *e)
-{
-	int r = store_stage_begin(s, st, e);
-
-	if (r < 0)
-		return r;
-	if (mkdirat(st->dir_fd, "root", 0755) < 0)
-		return err_errno(e, -errno, "cannot stage below %s", s->path);
-	r = dir_open_at(st->dir_fd, "root");
-	if (r < 0)
-		return err_errno(e, r, "cannot stage below %s", s->path);
-	*ret_root_fd = r;
-	return 0;
-}
-
 static int tree_stage(struct prepare *p, const struct source *src, const struct source_options *o,
 		      struct source_result *res, struct err *e)
 {
@@ -216,7 +201,7 @@ static int tree_stage(struct prepare *p, const struct source *src, const struct 
 	json_t *meta;
 	int r;
 
-	r = stage_with_root(p->en->store, &st, &root_fd, e);
+	r = store_stage_begin_root(p->en->store, &st, &root_fd, e);
 	if (r < 0)
 		return r;
 	r = source_stage(src, o, root_fd, res, e);
@@ -252,6 +237,19 @@ static int tree_obtain(struct prepare *p, const struct source *src, const struct
 	return tree_set_refs(p, request, &res, e);
 }
 
+/* A plain version is whatever driver of that version the store has (a bundle brought it, or another source); one that was
+ * asked of a certain place only when that place cannot be reached. */
+static int tree_from_version(struct prepare *p, const struct source *src, const char *arch, struct err *e)
+{
+	bool plain = p->q->n_source == 1 && version_is_valid(p->q->source[0]) && !p->q->compat32;
+	_cleanup_free_ char *ref = NULL;
+
+	if (!src->version || p->q->sha256 || (!plain && !p->en->offline))
+		return 0;
+	ref = str_printf("driver/%s-%s", src->version, arch);
+	return ref ? tree_from_ref(p, ref, e) : err_oom(e);
+}
+
 static int prepare_tree(struct prepare *p, struct err *e)
 {
 	struct source_options o = SOURCE_OPTIONS_INIT;
@@ -269,6 +267,8 @@ static int prepare_tree(struct prepare *p, struct err *e)
 	if (r < 0)
 		return r;
 	hit = tree_from_ref(p, request, e);
+	if (hit == 0)
+		hit = tree_from_version(p, &src, arch, e);
 	if (hit < 0)
 		return hit;
 	if (!hit && p->plan_only)
@@ -294,83 +294,13 @@ static int prepare_tree(struct prepare *p, struct err *e)
 
 /* -- kernel -- */
 
-static int ktree_from_apt(struct prepare *p, const char *which, const char *ref, struct err *e)
-{
-	struct source_options o = SOURCE_OPTIONS_INIT;
-	_cleanup_(store_stage_done) struct store_stage st = STORE_STAGE_INIT;
-	_cleanup_free_ char *release = NULL, *source_rel = NULL, *build_rel = NULL;
-	_cleanup_close_ int root_fd = -EBADF;
-	json_t *packages = NULL, *meta;
-	char identity[65];
-	int r;
-
-	r = stage_with_root(p->en->store, &st, &root_fd, e);
-	if (r < 0)
-		return r;
-	o.store = p->en->store;
-	o.offline = p->en->offline;
-	o.arch = p->arch;
-	o.proxy = p->en->fetch_proxy;
-	o.attempts = p->en->fetch_attempts;
-	r = source_kernel_headers(which, &o, root_fd, &release, &source_rel, &build_rel, &packages, e);
-	if (r < 0)
-		return err_wrap(e, "obtaining kernel headers %s", which);
-	meta = json_pack("{s:s,s:o?}", "origin", ref + strlen("kernel/"), "packages", packages);
-	if (!meta)
-		return err_oom(e);
-	r = ktree_import(&st, release, source_rel, build_rel, meta, identity, e);
-	json_decref(meta);
-	return r < 0 ? r : store_ref_set(p->en->store, ref, STORE_KERNEL, identity, e);
-}
-
-/* The release a kernel ref stands for; -ENOENT when there is none. */
-static int kernel_ref_release(struct store *s, const char *ref, char **ret)
-{
-	_cleanup_free_ char *id = NULL;
-	_cleanup_close_ int fd = -EBADF;
-	enum store_kind kind;
-	const char *release;
-	json_t *record = NULL;
-	int r;
-
-	if (!s || store_ref_get(s, ref, &kind, &id) < 0 || kind != STORE_KERNEL)
-		return -ENOENT;
-	fd = store_object_open(s, STORE_KERNEL, id);
-	if (fd < 0 || store_record_read(fd, "record.json", &record, NULL) < 0)
-		return -ENOENT;
-	release = json_string_value(json_object_get(record, "release"));
-	*ret = release ? strdup(release) : NULL;
-	json_decref(record);
-	r = *ret ? 0 : -ENOENT;
-	return r;
-}
-
 /* "apt:WHICH": the release the store already has for it, or the headers fetched now. *ret_hit. */
 static int kernel_from_apt(struct prepare *p, bool *ret_hit, struct err *e)
 {
-	_cleanup_free_ char *ref = str_printf("kernel/%s", p->q->kernel);
-	_cleanup_(lock_release) struct lock lock = LOCK_INIT;
-	const char *which = p->q->kernel + strlen("apt:");
-	int r;
-
-	if (!ref)
-		return err_oom(e);
-	if (!name_is_safe(p->q->kernel))
-		return err_set(e, ERR_USAGE, "'%s' names no kernel", p->q->kernel);
-	*ret_hit = kernel_ref_release(p->en->store, ref, &p->release) == 0;
-	if (*ret_hit || p->plan_only)
-		return 0;
-	r = store_lock(p->en->store, STORE_KERNEL, ref, p->en->lock_timeout_s, &lock, e);
-	if (r < 0)
-		return r;
-	if (kernel_ref_release(p->en->store, ref, &p->release) == 0)
-		return 0;
-	r = ktree_from_apt(p, which, ref, e);
-	if (r < 0)
-		return r;
-	return kernel_ref_release(p->en->store, ref, &p->release) < 0
-		   ? err_set(e, ERR_STORE_DAMAGED, "the kernel tree just stored as %s cannot be read", ref)
-		   : 0;
+	if (!p->plan_only)
+		return kernelpkg_from_apt(p->en, p->q->kernel, p->arch, &p->release, ret_hit, e);
+	*ret_hit = kernelpkg_alias(p->en->store, p->q->kernel, &p->release) == 0;
+	return 0;
 }
 
 static int kernel_release(struct prepare *p, bool *ret_hit, struct err *e)

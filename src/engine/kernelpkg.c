@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kernelpkg.h"
+
+#include "fd.h"
+#include "ktree.h"
+#include "parse.h"
+#include "path.h"
+#include "pkg.h"
+#include "source.h"
+#include "strbuf.h"
+#include "tree.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* -- the distribution's packages -- */
+
+int kernelpkg_alias(struct store *s, const char *alias, char **ret)
+{
+	_cleanup_free_ char *id = NULL, *ref = str_printf("kernel/%s", alias);
+	_cleanup_close_ int fd = -EBADF;
+	enum store_kind kind;
+	const char *release;
+	json_t *record = NULL;
+
+	if (!s || !ref || store_ref_get(s, ref, &kind, &id) < 0 || kind != STORE_KERNEL)
+		return -ENOENT;
+	fd = store_object_open(s, STORE_KERNEL, id);
+	if (fd < 0 || store_record_read(fd, "record.json", &record, NULL) < 0)
+		return -ENOENT;
+	release = json_string_value(json_object_get(record, "release"));
+	*ret = release ? strdup(release) : NULL;
+	json_decref(record);
+	return *ret ? 0 : -ENOENT;
+}
+
+static int fetch_from_apt(struct engine *en, const char *alias, const char *arch, struct err *e)
+{
+	const struct source_options o = { .store = en->store,
+					  .offline = en->offline,
+					  .arch = arch,
+					  .proxy = en->fetch_proxy,
+					  .attempts = en->fetch_attempts };
+	_cleanup_(store_stage_done) struct store_stage st = STORE_STAGE_INIT;
+	_cleanup_free_ char *release = NULL, *source_rel = NULL, *build_rel = NULL,
+			    *ref = str_printf("kernel/%s", alias);
+	const char *which = alias + strlen("apt:");
+	_cleanup_close_ int root_fd = -EBADF;
+	json_t *packages = NULL, *meta;
+	char identity[65];
+	int r = ref ? store_stage_begin_root(en->store, &st, &root_fd, e) : err_oom(e);
+
+	if (r < 0)
+		return r;
+	r = source_kernel_headers(which, &o, root_fd, &release, &source_rel, &build_rel, &packages, e);
+	if (r < 0)
+		return err_wrap(e, "obtaining kernel headers %s", which);
+	meta = json_pack("{s:s,s:o?}", "origin", alias, "packages", packages);
+	if (!meta)
+		return err_oom(e);
+	r = ktree_import(&st, release, source_rel, build_rel, meta, identity, e);
+	json_decref(meta);
+	return r < 0 ? r : store_ref_set(en->store, ref, STORE_KERNEL, identity, e);
+}
+
+int kernelpkg_from_apt(struct engine *en, const char *alias, const char *arch, char **ret_release,
+		       bool *ret_hit, struct err *e)
+{
+	_cleanup_(lock_release) struct lock lock = LOCK_INIT;
+	int r;
+
+	if (!name_is_safe(alias))
+		return err_set(e, ERR_USAGE, "'%s' names no kernel", alias);
+	*ret_hit = kernelpkg_alias(en->store, alias, ret_release) == 0;
+	if (*ret_hit)
+		return 0;
+	r = store_lock(en->store, STORE_KERNEL, alias, en->lock_timeout_s, &lock, e);
+	if (r < 0)
+		return r;
+	if (kernelpkg_alias(en->store, alias, ret_release) == 0)
+		return 0;
+	r = fetch_from_apt(en, alias, arch, e);
+	if (r < 0)
+		return r;
+	return kernelpkg_alias(en->store, alias, ret_release) < 0
+		   ? err_set(e, ERR_STORE_DAMAGED, "the kernel tree just stored as %s cannot be read", alias)
+		   : 0;
+}
+
+/* -- packages at hand -- */
+
+/* kernel-devel, kernel-64k-devel, kernel-uek-devel …: release "5.14.0-284.11.1.el9_2.x86_64+64k" is version, machine and
+ * perhaps a variant. */
+static bool may_hold(const struct pkg_facts *f, const char *release)
+{
+	size_t n = strlen(f->version);
+
+	return span_starts(SPAN(f->name), "kernel") && span_ends(SPAN(f->name), "-devel") &&
+	       strncmp(release, f->version, n) == 0 && (release[n] == '.' || release[n] == '\0');
+}
+
+static int import_rpm(struct engine *en, int fd, const char *label, const char *release, struct err *e)
+{
+	_cleanup_(store_stage_done) struct store_stage st = STORE_STAGE_INIT;
+	_cleanup_free_ char *build = NULL;
+	_cleanup_close_ int root = -EBADF;
+	const char *slash = strrchr(label, '/');
+	char identity[65];
+	json_t *meta;
+	int r = store_stage_begin_root(en->store, &st, &root, e);
+
+	if (r == 0)
+		r = source_kernel_rpm(fd, label, release, root, &build, e);
+	if (r < 0)
+		return r;
+	meta = json_pack("{s:s}", "origin", slash ? slash + 1 : label);
+	if (!meta)
+		return err_oom(e);
+	r = ktree_import(&st, release, build, build, meta, identity, e);
+	json_decref(meta);
+	return r;
+}
+
+/* 1 = it was the one. */
+static int try_rpm(struct engine *en, const char *path, const char *release, struct strbuf *tried,
+		   struct err *e)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	_cleanup_(pkg_facts_done) struct pkg_facts f = { 0 };
+	int r;
+
+	if (fd < 0)
+		return err_errno(e, -errno, "cannot open %s", path);
+	r = pkg_facts(fd, path, &f, e);
+	if (r < 0)
+		return r;
+	(void)strbuf_printf(tried, "%s%s-%s", tried->len ? ", " : "", f.name, f.version);
+	if (!may_hold(&f, release))
+		return 0;
+	r = import_rpm(en, fd, path, release, e);
+	if (r == -ERR_KTREE_MISMATCH) {
+		err_done(e);
+		return 0;
+	}
+	return r < 0 ? r : 1;
+}
+
+static int list_rpms(const char *dir, char ***ret, struct err *e)
+{
+	DIR *d = opendir(dir);
+	struct dirent *de;
+	int r = 0;
+
+	if (!d)
+		return err_errno(e, -errno, "cannot read %s", dir);
+	while (r == 0 && (de = readdir(d))) {
+		_cleanup_free_ char *path = NULL;
+
+		if (!span_ends(SPAN(de->d_name), ".rpm"))
+			continue;
+		path = str_printf("%s/%s", dir, de->d_name);
+		r = path ? strv_push(ret, path) : -ENOMEM;
+	}
+	closedir(d);
+	if (*ret)
+		strv_sort(*ret);
+	return r < 0 ? err_oom(e) : 0;
+}
+
+static int try_path(struct engine *en, const char *path, const char *release, struct strbuf *tried,
+		    struct err *e)
+{
+	_cleanup_strv_ char **files = NULL;
+	struct stat st;
+	int r;
+
+	if (stat(path, &st) < 0)
+		return err_errno(e, -errno, "cannot open %s", path);
+	if (!S_ISDIR(st.st_mode))
+		return try_rpm(en, path, release, tried, e);
+	r = list_rpms(path, &files, e);
+	for (char **f = files; f && *f && r == 0; f++)
+		r = try_rpm(en, *f, release, tried, e);
+	return r;
+}
+
+int kernelpkg_from_rpms(struct engine *en, char *const *paths, const char *release, struct err *e)
+{
+	_cleanup_(strbuf_done) struct strbuf tried = STRBUF_INIT(STRBUF_TEXT_MAX);
+	int r = 0;
+
+	for (; *paths && r == 0; paths++)
+		r = try_path(en, *paths, release, &tried, e);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	(void)err_set(e, -ERR_KTREE_NOT_FOUND, "no kernel-devel package for %s among: %s", release,
+		      tried.len ? strbuf_str(&tried) : "nothing");
+	return err_object(e, "%s", release);
+}
+
+/* -- the machine -- */
+
+int kernelpkg_from_host(struct engine *en, const char *release, const char *arch, struct err *e)
+{
+	const struct ktree_search where = { .host = en->host, .release = release, .arch = arch };
+	_cleanup_(store_stage_done) struct store_stage st = STORE_STAGE_INIT;
+	_cleanup_(ktree_freep) struct ktree *t = NULL;
+	_cleanup_free_ char *rel = str_printf("usr/src/kernels/%s", release);
+	_cleanup_close_ int root = -EBADF, from = -EBADF;
+	char identity[65];
+	int r = rel ? ktree_find(&where, &t, e) : err_oom(e);
+
+	if (r < 0)
+		return r;
+	if (strcmp(t->source, t->output) != 0)
+		return err_set(e, -ERR_KTREE_INVALID, "the tree of %s is split: %s and %s", release,
+			       t->source, t->output);
+	r = store_stage_begin_root(en->store, &st, &root, e);
+	if (r < 0)
+		return r;
+	from = dir_open_at(AT_FDCWD, t->source);
+	if (from < 0)
+		return err_errno(e, from, "cannot open %s", t->source);
+	r = path_mkdirs(root, "usr/src/kernels", 0755, PATH_NO_SYMLINKS);
+	if (r == 0)
+		r = tree_copy(from, ".", root, rel, TREE_COPY_REFLINK);
+	if (r < 0)
+		return err_errno(e, r, "copying %s", t->source);
+	return ktree_import(&st, release, rel, rel, NULL, identity, e);
+}
+
+/* -- any of them -- */
+
+static bool is_stored(struct store *s, const char *release, const char *arch)
+{
+	const struct ktree_search where = { .store = s, .release = release, .arch = arch };
+	_cleanup_(ktree_freep) struct ktree *t = NULL;
+
+	return ktree_find(&where, &t, NULL) == 0;
+}
+
+static int obtain_release(struct engine *en, const char *release, const struct kernelpkg_sources *from,
+			  struct err *e)
+{
+	if (!name_is_safe(release))
+		return err_set(e, ERR_USAGE, "'%s' names no kernel", release);
+	if (is_stored(en->store, release, from->arch))
+		return 0;
+	if (from->store_only) {
+		(void)err_set(e, -ERR_KTREE_NOT_FOUND, "%s/kernels has no tree of %s", en->store->path,
+			      release);
+		return err_object(e, "%s", release);
+	}
+	if (from->rpms)
+		return kernelpkg_from_rpms(en, from->rpms, release, e);
+	return kernelpkg_from_host(en, release, from->arch, e);
+}
+
+int kernelpkg_obtain(struct engine *en, const char *which, const struct kernelpkg_sources *from,
+		     char **ret_release, struct err *e)
+{
+	_cleanup_free_ char *release = NULL;
+	bool hit;
+	int r;
+
+	if (strncmp(which, "apt:", 4) == 0 && from->store_only) {
+		if (kernelpkg_alias(en->store, which, ret_release) == 0)
+			return 0;
+		return err_set(e, -ERR_KTREE_NOT_FOUND, "the store knows no kernel %s", which);
+	}
+	if (strncmp(which, "apt:", 4) == 0)
+		return kernelpkg_from_apt(en, which, from->arch, ret_release, &hit, e);
+	release = strdup(which);
+	r = release ? obtain_release(en, release, from, e) : err_oom(e);
+	if (r < 0)
+		return r;
+	*ret_release = TAKE_PTR(release);
+	return 0;
+}
