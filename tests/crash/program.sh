@@ -5,7 +5,7 @@
 # one of them fail. Afterwards: recover twice, old or new, every object whole, no leftovers, and the command run
 # again ends like one that was never disturbed.
 #
-#   program.sh [--full] [--row] SCENARIO...      prepare, install, undo, gc
+#   program.sh [--full] [--row] SCENARIO...      prepare, install, undo, gc, bundle
 #
 # Without --full it is killed at every call that publishes, and at a sample (a fixed stride) of the others, so that it
 # takes seconds. --row prints only the numbers of each scenario, for table.sh. NVDRIVER and FIXTURE name the two
@@ -78,12 +78,22 @@ gc_seed() { # everything prepared, and nothing refers to it any more
 	install_seed
 	find seed/store/refs -type f -delete
 }
+bundle_seed() { # everything of a prepared store in one file; the store it goes to is empty
+	seed_is "${prepare[@]}"
+	mkdir -p machine/usr/src/kernels
+	cp -a kernel machine/usr/src/kernels/6.1.0-77-amd64
+	"$NVDRIVER" --root machine --store seed/store bundle create --driver "$version" --kernel 6.1.0-77-amd64 \
+		--modules --flavour proprietary -o all.nvbundle >out 2>&1 || fail "making the fixture: the bundle"
+	rm -rf seed/store
+	mkdir seed/store
+}
 command_of() {
 	case $1 in
 	prepare) argv=("${prepare[@]}") ;;
 	install) argv=("${install[@]}") ;;
 	undo) argv=("${undo[@]}") ;;
 	gc) argv=(gc) ;;
+	bundle) argv=(bundle apply "$work/all.nvbundle") ;;
 	*) echo "no scenario $1" >&2; exit 2 ;;
 	esac
 }
@@ -97,9 +107,9 @@ root_state() {
 	find root -type f ! -path 'root/var/lib/nvdriver/*' -exec sha256sum {} +
 }
 store_state() {
-	find store/trees store/objects store/modules store/probes store/packages store/images store/refs ! -type d \
+	find store/trees store/kernels store/objects store/modules store/probes store/packages store/images store/refs ! -type d \
 		! -name '*.json' ! -name '*.log' -exec sha256sum {} +
-	find store/trees store/objects store/modules store/probes store/packages store/images ! -type d -printf '%y %m %p %l\n'
+	find store/trees store/kernels store/objects store/modules store/probes store/packages store/images ! -type d -printf '%y %m %p %l\n'
 	find store/refs -type f -printf '%p\n'
 }
 state() { # NAME
@@ -257,7 +267,7 @@ scenario_run() {
 	fi
 }
 
-[ $# -gt 0 ] || set -- prepare install undo gc
+[ $# -gt 0 ] || set -- prepare install undo gc bundle
 fixture_make
 mv seed pristine
 for s; do
