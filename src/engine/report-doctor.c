@@ -1,54 +1,61 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "doctor.h"
 #include "fd.h"
 #include "keys.h"
-#include "kmods.h"
 #include "ktree.h"
 #include "modset.h"
 #include "path.h"
 #include "pci.h"
 #include "report.h"
-#include "secureboot.h"
 #include "strbuf.h"
 
+#include <stdarg.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
 #define STORE_SPACE_WANTED_BYTES                                                                             \
 	((uint64_t)4 << 30) /* a tree of 1 GB, a build of 1 GB, and room for the next */
 
-struct doctor {
-	struct engine *en;
-	json_t *checks; /* owned */
-	char *release; /* owned; NULL = the machine does not say */
-	struct secureboot sb;
-	struct kmods mods;
-	unsigned findings;
+static const char *const result_words[] = {
+	[DOCTOR_OK] = "ok",
+	[DOCTOR_WARN] = "warn",
+	[DOCTOR_FAIL] = "fail",
+	[DOCTOR_UNKNOWN] = "unknown",
 };
 
-static int say(struct doctor *d, const char *check, const char *result, const char *text,
-	       const char *next_step)
+int doctor_say(struct doctor *d, const char *check, enum doctor_result result, const char *next_step,
+	       const char *fmt, ...)
 {
-	json_t *row = json_pack("{s:s,s:s,s:s,s:s?}", "check", check, "result", result, "text", text,
-				"next_step", next_step);
+	_cleanup_(strbuf_done) struct strbuf text = STRBUF_INIT(64 << 10);
+	json_t *row;
+	va_list ap;
 
-	d->findings += strcmp(result, "warn") == 0 || strcmp(result, "fail") == 0;
+	va_start(ap, fmt);
+	(void)strbuf_vprintf(&text, fmt, ap);
+	va_end(ap);
+	row = json_pack("{s:s,s:s,s:s,s:s?}", "check", check, "result", result_words[result], "text",
+			strbuf_str(&text), "next_step", next_step);
+	d->count.warnings += result == DOCTOR_WARN;
+	d->count.failures += result == DOCTOR_FAIL;
+	d->count.unknown += result == DOCTOR_UNKNOWN;
 	return !row || json_array_append_new(d->checks, row) < 0 ? -ENOMEM : 0;
 }
 
-static int check_store(struct doctor *d)
+int doctor_check_store(struct doctor *d)
 {
 	struct statvfs fs;
 
 	if (!d->en->store)
-		return say(d, "store", "warn", "there is no store yet", "nvdriver prepare makes it");
+		return doctor_say(d, "store", DOCTOR_WARN, "nvdriver prepare makes it",
+				  "there is no store yet");
 	if (d->en->store->read_only)
-		return say(d, "store", "warn", "the store cannot be written",
-			   "run as root, or on a writable file system");
+		return doctor_say(d, "store", DOCTOR_WARN, "run as root, or on a writable file system",
+				  "the store cannot be written");
 	if (fstatvfs(d->en->store->dir_fd, &fs) == 0 &&
 	    (uint64_t)fs.f_bavail * fs.f_frsize < STORE_SPACE_WANTED_BYTES)
-		return say(d, "store", "warn", "less than 4 GiB free where the store is",
-			   "nvdriver gc, or another --store");
-	return say(d, "store", "ok", "the store can be read and written", NULL);
+		return doctor_say(d, "store", DOCTOR_WARN, "nvdriver gc, or another --store",
+				  "less than 4 GiB free where the store is");
+	return doctor_say(d, "store", DOCTOR_OK, NULL, "the store can be read and written");
 }
 
 static int check_kernel(struct doctor *d)
@@ -60,17 +67,21 @@ static int check_kernel(struct doctor *d)
 	size_t n;
 
 	if (!d->release)
-		return say(d, "kernel", "unknown", "this machine does not say which kernel it runs", NULL);
+		return doctor_say(d, "kernel", DOCTOR_UNKNOWN, NULL,
+				  "this machine does not say which kernel it runs");
 	if (d->en->store && modset_list(d->en->store, NULL, want.release, &sets, NULL) < 0)
 		sets = NULL;
 	n = json_array_size(sets);
 	json_decref(sets);
 	if (n)
-		return say(d, "kernel", "ok", "modules for the running kernel are in the store", NULL);
+		return doctor_say(d, "kernel", DOCTOR_OK, NULL,
+				  "modules for the running kernel are in the store");
 	if (ktree_find(&where, &t, NULL) == 0)
-		return say(d, "kernel", "ok", "a build tree for the running kernel is there", NULL);
-	return say(d, "kernel", "warn", "neither modules nor a build tree for the running kernel are here",
-		   "install its headers, or nvdriver prepare DRIVER --kernel apt:FLAVOUR");
+		return doctor_say(d, "kernel", DOCTOR_OK, NULL,
+				  "a build tree for the running kernel is there");
+	return doctor_say(d, "kernel", DOCTOR_WARN,
+			  "install its headers, or nvdriver prepare DRIVER --kernel apt:FLAVOUR",
+			  "neither modules nor a build tree for the running kernel are here");
 }
 
 /* Cards, and who holds them: a card bound to another driver is invisible to ours. */
@@ -81,7 +92,8 @@ static int check_gpus(struct doctor *d)
 	char text[96];
 
 	if (d->en->host->sys_fd < 0 || pci_list_read(d->en->host, &list, NULL) < 0)
-		return say(d, "gpus", "unknown", "this machine does not show its PCI devices", NULL);
+		return doctor_say(d, "gpus", DOCTOR_UNKNOWN, NULL,
+				  "this machine does not show its PCI devices");
 	for (size_t i = 0; i < list.n; i++) {
 		const struct pci_device *p = &list.v[i];
 
@@ -93,34 +105,37 @@ static int check_gpus(struct doctor *d)
 	}
 	pci_list_done(&list);
 	if (!cards)
-		return say(d, "gpus", "warn", "no NVIDIA GPU is visible on the PCI bus",
-			   "nvdriver gpu list; check slot, power and passthrough");
+		return doctor_say(d, "gpus", DOCTOR_WARN,
+				  "nvdriver gpu list; check slot, power and passthrough",
+				  "no NVIDIA GPU is visible on the PCI bus");
 	snprintf(text, sizeof(text), "%u NVIDIA GPU%s, %u held by another driver", cards,
 		 cards == 1 ? "" : "s", foreign);
-	return say(d, "gpus", foreign ? "warn" : "ok", text,
-		   foreign ? "nvdriver gpu list names the driver that holds each" : NULL);
+	return doctor_say(d, "gpus", foreign ? DOCTOR_WARN : DOCTOR_OK,
+			  foreign ? "nvdriver gpu list names the driver that holds each" : NULL, "%s", text);
 }
 
 static int check_nouveau(struct doctor *d)
 {
 	if (kmods_find(&d->mods, "nouveau"))
-		return say(d, "nouveau", "fail", "nouveau is loaded and holds the cards it knows",
-			   "blacklist it, rebuild the initramfs and reboot");
-	return say(d, "nouveau", "ok", "nouveau is not loaded", NULL);
+		return doctor_say(d, "nouveau", DOCTOR_FAIL, "blacklist it, rebuild the initramfs and reboot",
+				  "nouveau is loaded and holds the cards it knows");
+	return doctor_say(d, "nouveau", DOCTOR_OK, NULL, "nouveau is not loaded");
 }
 
-static int check_signatures(struct doctor *d)
+int doctor_check_signatures(struct doctor *d)
 {
 	_cleanup_free_ char *key = NULL, *cert = NULL;
 
 	if (!secureboot_modules_must_be_signed(&d->sb))
-		return say(d, "signatures", "ok", "this kernel loads unsigned modules", NULL);
+		return doctor_say(d, "signatures", DOCTOR_OK, NULL, "this kernel loads unsigned modules");
 	if (d->en->store && keys_find(d->en->store, &key, &cert, NULL) == 0)
-		return say(d, "signatures", "ok", "this kernel wants signed modules, and the store has a key",
-			   "its certificate must be enrolled: mokutil --import");
-	return say(d, "signatures", "warn",
-		   "this kernel refuses unsigned modules, and no signing key is in the store",
-		   "nvdriver prepare with --key and --cert, or --generate-key and enrol its certificate");
+		return doctor_say(d, "signatures", DOCTOR_OK,
+				  "its certificate must be enrolled: mokutil --import",
+				  "this kernel wants signed modules, and the store has a key");
+	return doctor_say(
+	    d, "signatures", DOCTOR_WARN,
+	    "nvdriver prepare with --key and --cert, or --generate-key and enrol its certificate",
+	    "this kernel refuses unsigned modules, and no signing key is in the store");
 }
 
 static int check_user_space(struct doctor *d)
@@ -130,7 +145,7 @@ static int check_user_space(struct doctor *d)
 					    "usr/lib/aarch64-linux-gnu", "usr/lib" };
 
 	if (!running)
-		return say(d, "versions", "ok", "no driver is running, so none can differ", NULL);
+		return doctor_say(d, "versions", DOCTOR_OK, NULL, "no driver is running, so none can differ");
 	for (size_t i = 0; i < ARRAY_LEN(dirs) && !lib; i++) {
 		char path[128];
 		struct stat st;
@@ -140,22 +155,23 @@ static int check_user_space(struct doctor *d)
 			lib = strdup(path);
 	}
 	if (lib)
-		return say(d, "versions", "ok", "the user space matches the running driver", NULL);
+		return doctor_say(d, "versions", DOCTOR_OK, NULL,
+				  "the user space matches the running driver");
 	text = str_printf("driver %s runs, but its libraries are not installed here", running);
-	return say(d, "versions", "warn", text ? text : "", "nvdriver install with the version that runs");
+	return doctor_say(d, "versions", DOCTOR_WARN, "nvdriver install with the version that runs", "%s",
+			  text ? text : "");
 }
 
-int report_doctor(struct engine *en, json_t **ret_checks, unsigned *ret_findings, struct err *e)
+int doctor_run(struct engine *en, const doctor_check *checks, size_t n, void *arg, json_t **ret_checks,
+	       struct doctor_count *ret_count, struct err *e)
 {
-	static int (*const checks[])(struct doctor *) = { check_store,	 check_gpus,	   check_kernel,
-							  check_nouveau, check_signatures, check_user_space };
-	struct doctor d = { .en = en, .checks = json_array(), .mods = KMODS_INIT };
+	struct doctor d = { .en = en, .arg = arg, .checks = json_array(), .mods = KMODS_INIT };
 	int r = d.checks ? 0 : -ENOMEM;
 
 	(void)host_kernel_release(en->host, &d.release);
 	(void)secureboot_read(en->host, &d.sb);
 	(void)kmods_read(en->host, &d.mods);
-	for (size_t i = 0; r == 0 && i < ARRAY_LEN(checks); i++)
+	for (size_t i = 0; r == 0 && i < n; i++)
 		r = checks[i](&d);
 	kmods_done(&d.mods);
 	free(d.release);
@@ -164,6 +180,20 @@ int report_doctor(struct engine *en, json_t **ret_checks, unsigned *ret_findings
 		return err_oom(e);
 	}
 	*ret_checks = d.checks;
-	*ret_findings = d.findings;
+	*ret_count = d.count;
 	return 0;
+}
+
+int report_doctor(struct engine *en, json_t **ret_checks, unsigned *ret_findings, struct err *e)
+{
+	static const doctor_check checks[] = {
+		doctor_check_store,	 check_gpus,	  check_kernel, check_nouveau,
+		doctor_check_signatures, check_user_space
+	};
+	struct doctor_count count;
+	int r = doctor_run(en, checks, ARRAY_LEN(checks), NULL, ret_checks, &count, e);
+
+	if (r == 0)
+		*ret_findings = count.warnings + count.failures;
+	return r;
 }
