@@ -32,6 +32,7 @@
 	X(modules_pack) \
 	X(modules_match) \
 	X(modules_unpack) \
+	X(modules_import) \
 	X(modules_info) \
 	X(modules_sign) \
 	X(modules_verify) \

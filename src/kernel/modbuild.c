@@ -463,17 +463,6 @@ static int restore_probes(struct build *w, struct err *e)
 
 /* -- the result -- */
 
-static json_t *module_entry(const char *file, const struct modinfo *m)
-{
-	json_t *depends = json_array();
-
-	for (char **d = m->depends; depends && d && *d; d++)
-		json_array_append_new(depends, json_string(*d));
-	return json_pack("{s:s, s:s, s:s, s:s*, s:s*, s:o}", "name", m->name ? m->name : file, "file", file,
-			 "vermagic", m->vermagic ? m->vermagic : "", "version", m->version, "srcversion",
-			 m->srcversion, "depends", depends);
-}
-
 struct harvest {
 	struct build *w;
 	json_t *modules;
@@ -491,7 +480,7 @@ static int harvest_module(struct harvest *h, const char *name)
 	r = modinfo_read_at(h->w->result.dir_fd, name, &m, h->e);
 	if (r < 0)
 		return err_wrap(h->e, "%s as built", name);
-	entry = module_entry(name, &m);
+	entry = modset_module_entry(name, &m);
 	if (!entry || json_array_append_new(h->modules, entry) < 0)
 		return err_oom(h->e);
 	return 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "modset.h"
+#include "modset-internal.h"
 
 #include "cms.h"
 #include "fd.h"
@@ -50,9 +50,7 @@ static int open_file(int dirfd, const char *name, int *ret, struct err *e)
 	return 0;
 }
 
-/* A copy (a clone where the file system can). Never a hard link: that would move the tree's files in time, and every
- * later run would have to read them again to know them. */
-static int bring(int from, const char *name, int to_dirfd, const char *to)
+int modset_bring(int from, const char *name, int to_dirfd, const char *to)
 {
 	_cleanup_close_ int in = -EBADF, out = -EBADF, parent = -EBADF, source = -EBADF;
 	const char *last, *from_last;
@@ -83,9 +81,9 @@ static int link_and_sign(struct export *x, struct precompiled_item *it, struct e
 
 	if (!signed_name)
 		return err_oom(e);
-	r = bring(x->set_fd, it->name, x->work.dir_fd, it->name);
+	r = modset_bring(x->set_fd, it->name, x->work.dir_fd, it->name);
 	if (r == 0)
-		r = bring(x->flavour_fd, it->core_name, x->work.dir_fd, it->core_name);
+		r = modset_bring(x->flavour_fd, it->core_name, x->work.dir_fd, it->core_name);
 	if (r < 0)
 		return err_errno(e, r, "bringing %s and %s together", it->name, it->core_name);
 	r = modlink_run(&l, &done, e);
@@ -173,11 +171,8 @@ static int write_package(struct export *x, const json_t *record, int out_fd, cha
 	return 0;
 }
 
-/* A tree without the flavour's sources (or no tree at all) packs unsigned interfaces: *ret_fd stays -EBADF. One whose
- * sources cannot be opened is a failure, or the package would lack its signatures unnoticed. */
-static int open_flavour(int tree_fd, const json_t *record, int *ret_fd, struct err *e)
+int modset_open_flavour(int tree_fd, const char *flavour, int *ret_fd, struct err *e)
 {
-	const char *flavour = json_string_value(json_object_get(record, "flavour"));
 	const char *dir = flavour && strcmp(flavour, "open") == 0 ? "kernel-open" : "kernel";
 	int fd;
 
@@ -226,7 +221,8 @@ int modset_export(struct store *s, const char *key, int tree_fd, const struct mo
 		return r;
 	x.set_fd = set_fd;
 	x.set_is_signed = json_is_true(json_object_get(record, "signed"));
-	r = open_flavour(tree_fd, record, &x.flavour_fd, e);
+	r = modset_open_flavour(tree_fd, json_string_value(json_object_get(record, "flavour")), &x.flavour_fd,
+				e);
 	if (r == 0)
 		r = load_signer(how, &signer, &o, e);
 	x.sign = signer ? &o : NULL;

@@ -156,6 +156,17 @@ int modset_list(struct store *s, const char *driver, const char *release, json_t
 
 /* -- contents -- */
 
+json_t *modset_module_entry(const char *file, const struct modinfo *m)
+{
+	json_t *depends = json_array();
+
+	for (char **d = m->depends; depends && d && *d; d++)
+		json_array_append_new(depends, json_string(*d));
+	return json_pack("{s:s, s:s, s:s, s:s*, s:s*, s:o}", "name", m->name ? m->name : file, "file", file,
+			 "vermagic", m->vermagic ? m->vermagic : "", "version", m->version, "srcversion",
+			 m->srcversion, "depends", depends);
+}
+
 struct digests {
 	int dir_fd;
 	json_t *files;

@@ -6,6 +6,7 @@
  * no kernel tree, compiler or child process. Sets are indexed by refs modules/<driver>/<flavour>/<arch>/<release>/<key>. */
 
 #include "err.h"
+#include "modinfo.h"
 #include "store.h"
 
 #include <jansson.h>
@@ -44,6 +45,9 @@ int modset_stage_check(const struct store_stage *st, const json_t *record, struc
 /* Publish a staged set: digests of all files are added to `record` (borrowed, changed), record.json is written and the index ref set. */
 int modset_publish(struct store_stage *st, json_t *record, const char *key, struct err *e);
 
+/* What a record keeps of one module; new reference, NULL without memory. */
+json_t *modset_module_entry(const char *file, const struct modinfo *m);
+
 /* Sign every module of an unsigned set into a new set; nothing is compiled. key = sha256(unsigned key, certificate
  * fingerprint, hash). An existing one is a hit (*ret_hit). Signatures are verified against the certificate after writing. */
 struct modset_signing {
@@ -62,3 +66,25 @@ int modset_cert_fingerprint(const char *cert_path, char ret[65], struct err *e);
  * `how`, that link is signed and the detached signature kept too. *ret_name: caller frees. */
 int modset_export(struct store *s, const char *key, int tree_fd, const struct modset_signing *how, int out_fd,
 		  char **ret_name, struct err *e);
+
+/* A package in the vendor's format becomes a set like one built here: found by prepare and load for the kernel whose banner
+ * it carries. Everything is checked first: structure and CRCs of the package, the driver version, one vermagic for all
+ * modules, a banner of that kernel, and for linked modules the CRC recorded where they were signed. Interface objects are
+ * linked with the untouched core objects of the driver's tree. The record keeps where the set came from ("origin": sha256,
+ * description and file of the package). An imported package is a hit (*ret_hit). */
+struct modset_import {
+	int dirfd; /* AT_FDCWD or a directory `path` is relative to */
+	const char *path;
+	const char *tree_id; /* the driver's tree in the store; needed for interface objects, may be NULL */
+	const char *flavour; /* NULL = by the licence the modules name */
+	const char
+	    *patch_digest; /* recorded as what the lookup wants; a package does not say what went into it */
+	char *const *modules; /* must be there (besides nvidia), strv or NULL */
+	const char *
+	    cert_path; /* signatures must be this certificate's, and every module must be signed; NULL = not checked */
+	bool allow_unsigned; /* a link that differs from the signed one is kept without its signature */
+	bool lenient; /* as in precompiled.h */
+};
+/* ERR_PRECOMPILED_*, ERR_MODULE_SOURCE, ERR_LINK_*, ERR_MODSIG_*, ERR_CMS_*. On failure the store is as it was. */
+int modset_import(struct store *s, const struct modset_import *q, char ret_key[65], bool *ret_hit,
+		  struct err *e);

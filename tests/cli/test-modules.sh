@@ -122,4 +122,45 @@ if command -v openssl >/dev/null && command -v as >/dev/null; then
 else
 	skip "signing" "no openssl or assembler installed"
 fi
+
+# A package becomes a module set that a machine of its kernel finds.
+slug "import of what is no package" 6 precompiled-not-a-package --store "$work/imp" modules import /bin/sh
+if command -v gcc >/dev/null; then
+	cat >mod.c <<-'C'
+	#define INFO(n, s) static const char n[] __attribute__((used, section(".modinfo"), aligned(1))) = s
+	INFO(a, "vermagic=9.9.9-test SMP mod_unload ");
+	INFO(b, "depends=");
+	INFO(c, "version=535.1.2");
+	INFO(d, "license=Dual MIT/GPL");
+	INFO(f, "firmware=nvidia/535.1.2/gsp.bin");
+	int this_module __attribute__((section(".gnu.linkonce.this_module"))) = 1;
+	C
+	gcc -c -o nvidia.ko mod.c
+	run modules pack imp.pkg -V 535.1.2 -P "$banner" nvidia.ko
+	status "an import can be tried" 0 --store "$work/imp" --dry-run modules import imp.pkg
+	check "and says for what kernel" grep -q 'driver 535.1.2 for Linux version 9.9.9-test' "$work/out"
+	check "without making a set" test -z "$(ls "$work/imp/modules" 2>/dev/null)"
+	status "a package is imported" 0 --store "$work/imp" --json modules import imp.pkg
+	check "its flavour comes from the licence" grep -q '"flavour": "open"' "$work/out"
+	check "its record names the package" grep -q "\"sha256\": \"$(sha256sum imp.pkg | cut -c1-64)\"" "$work/out"
+	status "again it is a hit" 0 --store "$work/imp" modules import imp.pkg
+	check "which it says" grep -q '^hit ' "$work/out"
+	mkdir -p m/proc/sys/kernel m/sys/module/firmware_class/parameters m/etc
+	echo 9.9.9-test >m/proc/sys/kernel/osrelease
+	echo "$banner" >m/proc/version
+	: >m/proc/modules
+	echo >m/sys/module/firmware_class/parameters/path
+	status "load finds it on a machine of that kernel" 0 --store "$work/imp" --root "$work/m" --dry-run load 535.1.2
+	check "and would load it" grep -q '^load nvidia$' "$work/out"
+	check "the search path is left alone: nobody has the firmware" test "$(grep -c firmware "$work/out")" = 0
+	echo 9.9.9-other >m/proc/sys/kernel/osrelease
+	slug "another kernel does not" 4 module-set-missing --store "$work/imp" --root "$work/m" --dry-run load 535.1.2
+	run modules pack wrong.pkg -V 535.9.9 -P "$banner" nvidia.ko
+	slug "modules of another driver are not imported" 8 precompiled-no-match --store "$work/imp" modules import wrong.pkg
+	run modules pack kernel.pkg -V 535.1.2 -P "${banner/9.9.9/9.9.8}" nvidia.ko
+	slug "nor those of another kernel" 8 precompiled-no-match --store "$work/imp" modules import kernel.pkg
+	slug "nor unsigned ones when a certificate is named" 6 module-not-signed --store "$work/imp" modules import imp.pkg --cert c.pem
+else
+	skip "importing a package" "no compiler"
+fi
 finish

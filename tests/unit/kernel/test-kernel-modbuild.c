@@ -8,6 +8,7 @@
 #include "precompiled.h"
 #include "spawn.h"
 #include "strbuf.h"
+#include "tree.h"
 
 /* A driver, a kernel and a store, all small. */
 struct bed {
@@ -21,13 +22,13 @@ struct bed {
 };
 
 /* A core object with debug information, as the vendor ships them. */
-static void core_object(struct bed *b, const char *dir)
+static void core_object(struct bed *b, const char *dir, const char *text)
 {
 	_cleanup_(spawn_done) struct spawn s = SPAWN_INIT("core object");
 	_cleanup_(err_done) struct err e = ERR_INIT;
 	_cleanup_free_ char *out = str_printf("tree/%s/nvidia/nv-kernel.o_binary", dir);
 
-	testdir_puts(&b->t, "core.c", "int nv_core(int x) { return x + 1; }\n");
+	testdir_puts(&b->t, "core.c", text);
 	spawn_argv(&s, "gcc", "-g", "-c", "-o", out, "core.c", NULL);
 	s.cwd_fd = b->t.fd;
 	assert_ok(spawn_check(&s, &e), &e);
@@ -44,7 +45,7 @@ static void bed_make(struct bed *b)
 	fake_driver(&b->t, "tree/kernel");
 	fake_driver(&b->t, "tree/kernel-open");
 	fake_module(&b->t, "tree/kernel-open", "nvidia", "int open_flavour;");
-	core_object(b, "kernel");
+	core_object(b, "kernel", "int nv_core(int x) { return x + 1; }\n");
 	path = str_printf("%s/store", b->t.path);
 	b->log_dir = str_printf("%s/log", b->t.path);
 	b->tree_fd = openat(b->t.fd, "tree", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -146,7 +147,7 @@ static void second_flavour_asks_nothing(void **state _unused_)
 	_cleanup_free_ char *path = NULL, *log = NULL, *log1 = NULL, *path1 = NULL;
 
 	bed_make(&b);
-	core_object(&b, "kernel-open");
+	core_object(&b, "kernel-open", "int nv_core(int x) { return x + 1; }\n");
 	assert_ok(build(&b, "proprietary", &one, &e), &e);
 	assert_ok(build(&b, "open", &two, &e), &e);
 	assert_string_not_equal(one.key, two.key);
@@ -419,6 +420,182 @@ static void exports_a_vendor_package(void **state _unused_)
 			assert_true(p->files[i].attributes & PRECOMPILED_LINKED_CRC);
 }
 
+/* The module sets of the store. */
+static char *snapshot_modules(struct bed *b)
+{
+	struct testdir t = { .fd = openat(b->t.fd, "store/modules", O_RDONLY | O_DIRECTORY | O_CLOEXEC) };
+	_cleanup_free_ char *path = store_object_path(b->store, STORE_MODULE, "x");
+	char *text;
+
+	*strrchr(path, '/') = '\0';
+	assert_true(strlen(path) < sizeof(t.path));
+	memcpy(t.path, path, strlen(path) + 1);
+	text = testdir_snapshot(&t);
+	close(t.fd);
+	return text;
+}
+
+/* The tree in the store that an import links with. */
+static void put_tree(struct bed *b, char id[65])
+{
+	_cleanup_(store_stage_done) struct store_stage st = STORE_STAGE_INIT;
+	_cleanup_(err_done) struct err e = ERR_INIT;
+
+	assert_ok(store_stage_begin(b->store, &st, &e), &e);
+	assert_int_equal(tree_copy(b->t.fd, "tree", st.dir_fd, "root", 0), 0);
+	assert_ok(store_tree_add(&st, NULL, id, &e), &e);
+}
+
+/* A built set, exported, the store emptied of it, and imported again: same modules, found the same way. */
+static void imports_what_was_exported(void **state _unused_)
+{
+	_cleanup_(bed_done) struct bed b;
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_free_ char *key = NULL, *cert = NULL, *name = NULL, *path = NULL;
+	struct modset_want want = { .driver = "535.1.2", .flavour = "proprietary", .release = FAKE_RELEASE };
+	_cleanup_(cert_freep) struct cert *c = NULL;
+	json_auto_t *record = NULL;
+	char tree[65], imported[65], again[65], found[65];
+	struct modbuild_result r;
+	bool hit;
+
+	bed_make(&b);
+	put_tree(&b, tree);
+	assert_ok(build(&b, "proprietary", &r, &e), &e);
+	make_keys(&b, &key, &cert);
+	struct modset_signing how = {
+		.key_path = key, .cert_path = cert, .hash = "sha512", .passphrase_fd = -1
+	};
+	assert_ok(modset_export(b.store, r.key, b.tree_fd, &how, b.t.fd, &name, &e), &e);
+	assert_ok(store_remove(b.store, STORE_MODULE, r.key, &e), &e);
+	struct modset_import q = {
+		.dirfd = b.t.fd, .path = name, .tree_id = tree, .patch_digest = b.patches.digest
+	};
+
+	assert_ok(modset_import(b.store, &q, imported, &hit, &e), &e);
+	assert_false(hit);
+	assert_ok(modset_import(b.store, &q, again, &hit, &e), &e);
+	assert_true(hit);
+	assert_string_equal(imported, again);
+	want.banner = b.k->banner;
+	want.vermagic = b.k->vermagic;
+	want.patch_digest = b.patches.digest;
+	want.arch = b.k->arch;
+	assert_ok(modset_find(b.store, &want, found, &record, &e), &e);
+	assert_string_equal(found, imported);
+	assert_ok(modset_verify(b.store, imported, NULL, &e), &e);
+	assert_int_equal(json_array_size(json_object_get(record, "modules")), 2);
+	assert_string_equal(json_string_value(json_object_get(json_object_get(record, "origin"), "file")),
+			    name);
+	/* uvm was packed unsigned, so the set is not a signed one although nvidia kept its signature */
+	assert_false(json_is_true(json_object_get(record, "signed")));
+	assert_ok(cert_load(cert, &c, &e), &e);
+	path = str_printf("store/modules/%s/nvidia.ko", imported);
+	assert_ok(modsig_verify_at(b.t.fd, path, c, NULL, &e), &e);
+	q.cert_path = cert;
+	assert_true(modset_import(b.store, &q, again, &hit, &e) < 0);
+	assert_slug(&e, "module-not-signed");
+}
+
+/* Everything signed: the certificate is what the set is looked up by. */
+static void imports_signed_modules(void **state _unused_)
+{
+	_cleanup_(bed_done) struct bed b;
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_free_ char *key = NULL, *cert = NULL, *name = NULL;
+	struct modset_want want = { .driver = "535.1.2", .flavour = "proprietary", .release = FAKE_RELEASE };
+	char tree[65], imported[65], found[65], signed_key[65], fingerprint[65];
+	json_auto_t *record = NULL;
+	struct modbuild_result r;
+	bool hit;
+
+	bed_make(&b);
+	put_tree(&b, tree);
+	assert_ok(build(&b, "proprietary", &r, &e), &e);
+	make_keys(&b, &key, &cert);
+	struct modset_signing how = {
+		.key_path = key, .cert_path = cert, .hash = "sha512", .passphrase_fd = -1
+	};
+	assert_ok(modset_sign(b.store, r.key, &how, signed_key, &hit, &e), &e);
+	assert_ok(modset_export(b.store, signed_key, b.tree_fd, &how, b.t.fd, &name, &e), &e);
+	assert_ok(store_remove(b.store, STORE_MODULE, signed_key, &e), &e);
+	struct modset_import q = { .dirfd = b.t.fd, .path = name, .tree_id = tree, .cert_path = cert };
+
+	assert_ok(modset_import(b.store, &q, imported, &hit, &e), &e);
+	assert_ok(modset_cert_fingerprint(cert, fingerprint, &e), &e);
+	want.certificate = fingerprint;
+	want.hash = "sha512";
+	assert_ok(modset_find(b.store, &want, found, &record, &e), &e);
+	assert_string_equal(found, imported);
+	assert_true(json_is_true(json_object_get(record, "signed")));
+}
+
+/* What does not belong together is refused, and nothing is left of it. */
+static void refuses_to_import(void **state _unused_)
+{
+	static const struct {
+		const char *what, *slug;
+	} rows[] = { { "damaged", "precompiled-crc-mismatch" },	 { "no tree", "module-source-missing" },
+		     { "other core", "link-crc-mismatch" },	 { "other version", "precompiled-no-match" },
+		     { "other kernel", "precompiled-no-match" }, { "no module", "precompiled-incomplete" } };
+	_cleanup_(bed_done) struct bed b;
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_free_ char *key = NULL, *cert = NULL, *name = NULL, *bytes = NULL, *before = NULL;
+	char tree[65], other[65], imported[65];
+	char *missing[] = { (char *)"nvidia-drm", NULL };
+	struct modbuild_result r;
+	size_t len;
+	bool hit;
+
+	bed_make(&b);
+	put_tree(&b, tree);
+	assert_ok(build(&b, "proprietary", &r, &e), &e);
+	make_keys(&b, &key, &cert);
+	struct modset_signing how = {
+		.key_path = key, .cert_path = cert, .hash = "sha512", .passphrase_fd = -1
+	};
+	assert_ok(modset_export(b.store, r.key, b.tree_fd, &how, b.t.fd, &name, &e), &e);
+	assert_ok(store_remove(b.store, STORE_MODULE, r.key, &e), &e);
+	bytes = testdir_read(&b.t, name, &len);
+	core_object(&b, "kernel", "int nv_core(int x) { return x + 2; }\n");
+	put_tree(&b, other);
+	before = snapshot_modules(&b);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_free_ char *copy = malloc(len), *after = NULL;
+		struct modset_import q = { .dirfd = b.t.fd,
+					   .path = "package",
+					   .tree_id = i == 2 ? other : tree };
+		char *at;
+
+		memcpy(copy, bytes, len);
+		if (i == 0 && (at = memmem(copy, len, "vermagic=", 9)))
+			at[0] ^= 1;
+		if (i == 1)
+			q.tree_id = NULL;
+		if (i == 3)
+			copy[16] = '6'; /* 635.1.2 */
+		if (i == 4 && (at = memmem(copy, len, "Linux version 6.1.0", 19)))
+			at[14] = '5';
+		if (i == 5)
+			q.modules = missing;
+		testdir_write(&b.t, "package", copy, len, 0644);
+		if (modset_import(b.store, &q, imported, &hit, &e) >= 0)
+			fail_msg("%s was imported", rows[i].what);
+		assert_slug(&e, rows[i].slug);
+		after = snapshot_modules(&b);
+		assert_string_equal(before, after);
+		err_done(&e);
+	}
+	{
+		/* The person may decide to go without the signature. */
+		struct modset_import q = {
+			.dirfd = b.t.fd, .path = name, .tree_id = other, .allow_unsigned = true
+		};
+
+		assert_ok(modset_import(b.store, &q, imported, &hit, &e), &e);
+	}
+}
+
 static void summaries(void **state _unused_)
 {
 	static const struct {
@@ -489,5 +666,7 @@ TEST_MAIN(cmocka_unit_test(builds_once), cmocka_unit_test(second_flavour_asks_no
 	  cmocka_unit_test(failures_are_told_apart), cmocka_unit_test(failed_probes_are_not_kept),
 	  cmocka_unit_test(killed_build_leaves_nothing), cmocka_unit_test(wrong_inputs_are_refused),
 	  cmocka_unit_test(signing_compiles_nothing), cmocka_unit_test(verification_reads_everything),
-	  cmocka_unit_test(exports_a_vendor_package), cmocka_unit_test(summaries),
-	  cmocka_unit_test(jobs_are_bounded), cmocka_unit_test(compilers_are_asked_once))
+	  cmocka_unit_test(exports_a_vendor_package), cmocka_unit_test(imports_what_was_exported),
+	  cmocka_unit_test(imports_signed_modules), cmocka_unit_test(refuses_to_import),
+	  cmocka_unit_test(summaries), cmocka_unit_test(jobs_are_bounded),
+	  cmocka_unit_test(compilers_are_asked_once))
