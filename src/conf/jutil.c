@@ -4,6 +4,11 @@
 #include "fd.h"
 #include "strbuf.h"
 
+#include <errno.h>
+#include <malloc.h>
+#include <setjmp.h>
+#include <stdlib.h>
+
 #define DUMP_SIZE_MAX ((size_t)512 << 20)
 
 void jdecrefp(json_t **j)
@@ -12,33 +17,97 @@ void jdecrefp(json_t **j)
 	*j = NULL;
 }
 
-/* What jansson's lexer does not tell: whether it went without memory somewhere (lex_save() of 2.14). */
-static _Thread_local bool lacked_memory;
+/* -- parsing without memory --
+ *
+ * The lexer of jansson 2.14 collects a token byte by byte and passes over a failed growth of that buffer: the byte is
+ * lost. When it is the quote that ends a string, the loop that copies the string afterwards looks for a quote it will
+ * not find, and reads and writes past both buffers; in a number the lost byte runs into an assertion. No answer of
+ * the allocator helps, so it gives none: while a document is parsed, the first failure leaves the parser for good, and
+ * what it had allocated is released from a list kept for that. */
 
-static void *noting_malloc(size_t size)
+/* At the end of every block made while parsing; the block itself is malloc's, so anybody may free it later. */
+struct block {
+	struct block *prev, *next;
+	void *start;
+};
+
+struct parse {
+	jmp_buf out;
+	struct block blocks; /* head of a ring */
+};
+
+static _Thread_local struct parse *parsing; /* NULL: plain malloc and free */
+
+static struct block *block_of(void *p)
 {
-	void *p = malloc(size);
+	size_t size = malloc_usable_size(p) & ~(_Alignof(struct block) - 1);
 
-	lacked_memory |= !p;
+	return (struct block *)((char *)p + size - sizeof(struct block));
+}
+
+static void *parse_malloc(size_t size)
+{
+	struct block *b, *head;
+	void *p;
+
+	if (!parsing)
+		return malloc(size);
+	size = (size + _Alignof(struct block) - 1) & ~(_Alignof(struct block) - 1);
+	p = malloc(size + sizeof(*b));
+	if (!p)
+		longjmp(parsing->out, 1);
+	head = &parsing->blocks;
+	b = block_of(p);
+	*b = (struct block){ .prev = head, .next = head->next, .start = p };
+	b->next->prev = b;
+	head->next = b;
 	return p;
+}
+
+static void parse_free(void *p)
+{
+	if (p && parsing) {
+		struct block *b = block_of(p);
+
+		b->prev->next = b->next;
+		b->next->prev = b->prev;
+	}
+	free(p);
 }
 
 __attribute__((constructor)) static void allocator_install(void)
 {
-	json_set_alloc_funcs(noting_malloc, free);
+	json_set_alloc_funcs(parse_malloc, parse_free);
+}
+
+/* False when memory ran out; nothing of the document is left then. */
+static bool parse(struct parse *p, struct span text, json_t **ret, json_error_t *where)
+{
+	p->blocks.prev = p->blocks.next = &p->blocks;
+	parsing = p;
+	if (setjmp(p->out) == 0) {
+		*ret = json_loadb(text.p ? text.p : "", text.len, JSON_REJECT_DUPLICATES, where);
+		parsing = NULL;
+		return true;
+	}
+	parsing = NULL;
+	for (struct block *b = p->blocks.next, *next; b != &p->blocks; b = next) {
+		next = b->next;
+		free(b->start);
+	}
+	return false;
 }
 
 int jloadb(struct span text, json_t **ret, json_error_t *where)
 {
-	_cleanup_json_ json_t *j = NULL;
+	struct parse p;
+	json_t *j = NULL;
 
-	lacked_memory = false;
-	j = json_loadb(text.p ? text.p : "", text.len, JSON_REJECT_DUPLICATES, where);
-	if (lacked_memory)
+	if (!parse(&p, text, &j, where))
 		return -ENOMEM;
 	if (!j)
 		return -EINVAL;
-	*ret = TAKE_PTR(j);
+	*ret = j;
 	return 0;
 }
 

@@ -13,8 +13,8 @@
 #define _cleanup_json_ _cleanup_(jdecrefp)
 void jdecrefp(json_t **j);
 
-/* Every parse goes through here, for jansson passes over a failed allocation in the middle of a string and answers a
- * value that lacks a character. Repeated keys are refused. -EINVAL with `where` (may be NULL) filled, or -ENOMEM. */
+/* Every parse goes through here, for jansson passes over a failed allocation in the middle of a token and then writes
+ * past its buffers (jutil.c). Repeated keys are refused. -EINVAL with `where` (may be NULL) filled, or -ENOMEM. */
 int jloadb(struct span text, json_t **ret, json_error_t *where);
 /* Parse one document: repeated keys are refused, integers must fit. *ret is the caller's reference. -ERR_FORMAT with
  * line and column. */
