@@ -7,3 +7,5 @@
  * cannot be started are done without). Work that waits for memory, disk or a digest gains; fn must only touch what
  * belongs to its own i. The first answer other than 0 stops what has not begun and is returned; 0 when all were 0. */
 int parallel_for(size_t n, int (*fn)(size_t i, void *arg), void *arg);
+/* The same for items that each cost less than a thread does: one more thread for every `grain` of them. */
+int parallel_for_grain(size_t n, size_t grain, int (*fn)(size_t i, void *arg), void *arg);

@@ -18,13 +18,12 @@
 #include "parallel.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define COPY_THREADS_MAX 4
-#define DEVICES_MAX	 32
+#define DEVICES_MAX 32
+#define SMALL_FILES 8 /* copied before a thread has started */
 
 /* -- check and show -- */
 
@@ -399,35 +398,28 @@ struct staging {
 	const struct plan_ctx *c;
 	const struct entries *l;
 	int base_fd;
-	atomic_size_t next;
-	atomic_bool failed;
 	pthread_mutex_t lock;
 	struct err err; /* the first; under lock */
-	int result;
+	int result; /* its code */
 };
 
-static void *stage_worker(void *arg)
+static int stage_one(size_t i, void *arg)
 {
 	struct staging *s = arg;
-	size_t i;
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	int r = interrupt_check(&e);
 
-	while (!atomic_load(&s->failed) && (i = atomic_fetch_add(&s->next, 1)) < s->l->n) {
-		_cleanup_(err_done) struct err e = ERR_INIT;
-		int r = interrupt_check(&e);
-
-		if (r >= 0)
-			r = entry_stage(s->c, &s->l->v[i], i, s->base_fd, &e);
-
-		if (r >= 0)
-			continue;
-		(void)pthread_mutex_lock(&s->lock);
-		if (!atomic_exchange(&s->failed, true)) {
-			err_move(&s->err, &e);
-			s->result = r;
-		}
-		(void)pthread_mutex_unlock(&s->lock);
+	if (r >= 0)
+		r = entry_stage(s->c, &s->l->v[i], i, s->base_fd, &e);
+	if (r >= 0)
+		return 0;
+	(void)pthread_mutex_lock(&s->lock);
+	if (!s->result) {
+		err_move(&s->err, &e);
+		s->result = r;
 	}
-	return NULL;
+	(void)pthread_mutex_unlock(&s->lock);
+	return r;
 }
 
 /* All new contents beside their destinations, on as many threads as help: copying waits for memory and disk,
@@ -437,21 +429,13 @@ static int entries_stage(const struct plan_ctx *c, const struct entries *l, stru
 	struct staging s = {
 		.c = c, .l = l, .base_fd = -EBADF, .lock = PTHREAD_MUTEX_INITIALIZER, .err = ERR_INIT
 	};
-	pthread_t threads[COPY_THREADS_MAX];
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	int started = 0;
 
 	if (l->base) {
 		s.base_fd = dir_open_at(AT_FDCWD, l->base);
 		if (s.base_fd < 0)
 			return err_errno(e, s.base_fd, "cannot open %s", l->base);
 	}
-	while (started < COPY_THREADS_MAX && started + 1 < cpus && (size_t)started + 8 < l->n &&
-	       pthread_create(&threads[started], NULL, stage_worker, &s) == 0)
-		started++;
-	(void)stage_worker(&s);
-	while (started > 0)
-		(void)pthread_join(threads[--started], NULL);
+	(void)parallel_for_grain(l->n, SMALL_FILES, stage_one, &s);
 	close_fdp(&s.base_fd);
 	if (s.result < 0 && e)
 		err_move(e, &s.err);
