@@ -13,10 +13,16 @@ struct install_opts {
 	const char *profile, *libdir, *libdir32;
 	char **include, **exclude, **overrides;
 	bool compat32, force, remove, replace_vendor, vendor_record;
-	bool no_opengl, no_firmware, no_systemd, no_modprobe, modprobe;
+	bool no_opengl, no_firmware, no_systemd, no_modprobe, modprobe, no_alternate_check;
+	const char *opengl_prefix, *utility_prefix, *compat32_prefix, *documentation_prefix;
+	const char *gbm_dir, *gbm_dir32, *x_module_path, *x_sysconfig_path, *glvnd_egl_config_path;
 };
 
 #define O(field) offsetof(struct install_opts, field)
+#define HIDDEN_DIR(name, field)                                                                              \
+	{                                                                                                    \
+		name, 0, "DIR", "another directory", OPT_STRING, O(field), "dir", true                       \
+	}
 static const struct opt install_options[] = {
 	{ "profile", 'p', "NAME", "which files: compute, full, host-vgpu or custom; default full", OPT_STRING,
 	  O(profile), "compute full host-vgpu custom" },
@@ -44,6 +50,19 @@ static const struct opt install_options[] = {
 	{ "nvidia-modprobe", 0, NULL, "take the set-uid nvidia-modprobe with the compute profile too",
 	  OPT_FLAG, O(modprobe) },
 	{ "no-nvidia-modprobe", 0, NULL, "leave nvidia-modprobe out", OPT_FLAG, O(no_modprobe) },
+	/* Destinations the vendor's installer has options for. */
+	HIDDEN_DIR("opengl-prefix", opengl_prefix),
+	HIDDEN_DIR("utility-prefix", utility_prefix),
+	HIDDEN_DIR("compat32-prefix", compat32_prefix),
+	HIDDEN_DIR("documentation-prefix", documentation_prefix),
+	HIDDEN_DIR("gbm-backend-dir", gbm_dir),
+	HIDDEN_DIR("gbm-backend-dir32", gbm_dir32),
+	HIDDEN_DIR("x-module-path", x_module_path),
+	HIDDEN_DIR("x-sysconfig-path", x_sysconfig_path),
+	HIDDEN_DIR("glvnd-egl-config-path", glvnd_egl_config_path),
+	{ "no-check-for-alternate-installs", 0, NULL,
+	  "install where the distribution brings the driver itself", OPT_FLAG, O(no_alternate_check), NULL,
+	  true },
 	{ 0 },
 };
 
@@ -97,6 +116,25 @@ static int find_tree(struct app *app, const char *version, struct pick *p, struc
 		       : -ERR_DRIVER_NOT_PREPARED;
 }
 
+/* Directories are relative to the root everywhere below. */
+static const char *below_root(const char *dir)
+{
+	return dir ? dir + strspn(dir, "/") : NULL;
+}
+
+static void fill_directories(const struct install_opts *o, struct dest_options *d)
+{
+	d->opengl_prefix = below_root(o->opengl_prefix);
+	d->utility_prefix = below_root(o->utility_prefix);
+	d->compat32_prefix = below_root(o->compat32_prefix);
+	d->documentation_prefix = below_root(o->documentation_prefix);
+	d->gbm_dir = below_root(o->gbm_dir);
+	d->gbm_dir32 = below_root(o->gbm_dir32);
+	d->x_module_path = below_root(o->x_module_path);
+	d->x_sysconfig_path = below_root(o->x_sysconfig_path);
+	d->glvnd_egl_config_path = below_root(o->glvnd_egl_config_path);
+}
+
 static int fill_request(const struct install_opts *o, struct userspace_request *q, struct err *e)
 {
 	q->dest.profile = DEST_PROFILE_FULL;
@@ -116,6 +154,8 @@ static int fill_request(const struct install_opts *o, struct userspace_request *
 	q->dest.no_firmware = o->no_firmware;
 	q->dest.no_modprobe = o->no_modprobe;
 	q->dest.with_modprobe = o->modprobe;
+	q->ignore_alternate = o->no_alternate_check;
+	fill_directories(o, &q->dest);
 	return 0;
 }
 

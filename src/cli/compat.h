@@ -6,3 +6,4 @@
 
 int compat_mkprecompiled(int argc, char **argv);
 int compat_vgpu_util(int argc, char **argv);
+int compat_nvidia_installer(int argc, char **argv); /* nvidia-installer, nvidia-uninstall */

@@ -15,6 +15,8 @@ static const struct {
 	{ "nvdriver", app_main },
 	{ "mkprecompiled", compat_mkprecompiled },
 	{ "vgpu-util", compat_vgpu_util },
+	{ "nvidia-installer", compat_nvidia_installer },
+	{ "nvidia-uninstall", compat_nvidia_installer },
 };
 
 /* A closed standard descriptor would be given to the next file opened, and our messages written into it. The

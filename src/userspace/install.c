@@ -199,7 +199,7 @@ static int look_for_conflicts(struct job *j, struct err *e)
 	};
 	int r;
 
-	if (root_alternate_present(j->h->root_fd) && !j->q->force)
+	if (root_alternate_present(j->h->root_fd) && !j->q->force && !j->q->ignore_alternate)
 		return err_set(e, ERR_INSTALL_ALTERNATE, "/usr/lib/nvidia/alternate-install-present");
 	if (root_alternate_available(j->h->root_fd) &&
 	    note(j, "the distribution has packages of this driver (alternate-install-available)") < 0)

@@ -24,6 +24,7 @@ struct userspace_request {
 	const char *libdir, *libdir32; /* below usr/; NULL = found */
 	bool compat32;
 	bool force; /* replace what belongs to others */
+	bool ignore_alternate; /* install although the distribution says that it brings the driver itself */
 	bool replace_vendor; /* take an installation of the vendor's own installer over */
 	bool write_vendor_record; /* leave a record the vendor's uninstaller understands */
 	bool systemd_off; /* no units, even where systemd is */

@@ -72,4 +72,47 @@ mv record.json "$root/var/lib/nvdriver/record.json"
 inside_is "removes" 0 install --remove
 snapshot >after
 equals "the root is as it was" "$(diff before after | head -10)" ""
+
+# The vendor's installer by name, with the distribution's hooks: they are executed only where "/" is the machine.
+ln -s nvdriver "$root/usr/bin/nvidia-installer"
+cp -L /bin/sh "$root/usr/bin/sh"
+mkdir -p "$root/usr/lib/nvidia" "$root/var/log"
+put_hook() { # NAME STATUS
+	printf '#!/bin/sh\nif [ -e /usr/bin/nvidia-smi ]; then there=with; else there=without; fi\necho %s $there >>/hooks\nexit %s\n' \
+		"$1" "$2" >"$root/usr/lib/nvidia/$1"
+	chmod 755 "$root/usr/lib/nvidia/$1"
+}
+for name in pre-unload pre-install post-install failed-install pre-uninstall post-uninstall; do put_hook $name 0; done
+installer() {
+	rm -f "$root/hooks"
+	unshare --mount --propagation private sh -c 'mount --bind /proc "$1/proc" && mount --bind /dev "$1/dev" && root=$1 && shift &&
+		exec chroot "$root" /usr/bin/sh -c "cd /tree && exec nvidia-installer --no-x-check --no-nouveau-check --store /store \"\$@\"" sh "$@"' \
+		sh "$root" "$@" >out 2>err </dev/null
+	rc=$?
+	hooks=$([ ! -e "$root/hooks" ] || xargs <"$root/hooks")
+}
+installer --silent --no-kernel-modules
+equals "the installer runs by its name" "$rc" 0
+[ "$rc" = 0 ] || sed 's/^/# /' err
+equals "with its hooks, before and after" "$hooks" "pre-install without post-install with"
+check "and its log" test -e "$root/var/log/nvidia-installer.log"
+installer --silent --no-kernel-modules --no-distro-scripts
+equals "without them when told so" "$rc $hooks" "0 "
+# Removal unloads too, and the kernel is this machine's.
+if grep -q '^nvidia' /proc/modules 2>/dev/null; then
+	skip "removal has its own" "this machine's own driver would be unloaded"
+	inside install --remove
+else
+	installer --silent --uninstall
+	equals "removal has its own" "$rc $hooks" "0 pre-uninstall with pre-unload without post-uninstall without"
+fi
+: >"$root/usr/lib/nvidia/alternate-install-present"
+installer --silent --no-kernel-modules
+equals "a failure has its own too" "$rc $hooks" "1 pre-install without failed-install without"
+put_hook pre-install 3
+installer --silent --no-kernel-modules
+equals "a hook that refuses ends it" "$rc $hooks" "1 pre-install without"
+check "which is said" grep -q '/usr/lib/nvidia/pre-install failed' err
+installer --silent -K
+equals "only modules: no hooks" "$rc $hooks" "1 "
 finish
