@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- *   reader, cksum --> ring of file blocks --> MD5
- *                                         --> SHA-256
- *                                         --> decoder --> ring of decoded blocks --> caller
+ *   reader --> ring of file blocks --> MD5
+ *                                  --> cksum, SHA-256
+ *                                  --> decoder --> ring of decoded blocks --> caller
  *
  * Every ring has one producer and a few consumers, each of which sees every block in order. A block is reused when
  * the slowest consumer has left it, which bounds memory and lets no thread run far ahead. */
@@ -34,9 +34,11 @@ struct block {
 	uint64_t offset;
 };
 
+/* One condition for producer and consumers, signalled under the lock: separate ones, or waking after unlocking, were
+ * slower where other programs want the processor too (docs/performance.md). */
 struct ring {
 	pthread_mutex_t lock;
-	pthread_cond_t room, filled; /* for the producer; for the consumers */
+	pthread_cond_t moved;
 	struct block blocks[RING_BLOCKS];
 	uint64_t head, tail[CONSUMERS_MAX]; /* counts of blocks put and left; DETACHED = no longer reading */
 	unsigned consumers;
@@ -46,8 +48,7 @@ struct ring {
 static int ring_init(struct ring *r, size_t block_bytes, unsigned consumers)
 {
 	(void)pthread_mutex_init(&r->lock, NULL);
-	(void)pthread_cond_init(&r->room, NULL);
-	(void)pthread_cond_init(&r->filled, NULL);
+	(void)pthread_cond_init(&r->moved, NULL);
 	r->consumers = consumers;
 	for (size_t i = 0; i < RING_BLOCKS; i++) {
 		r->blocks[i].bytes = malloc(block_bytes);
@@ -61,8 +62,7 @@ static void ring_done(struct ring *r)
 {
 	for (size_t i = 0; i < RING_BLOCKS; i++)
 		free(r->blocks[i].bytes);
-	(void)pthread_cond_destroy(&r->room);
-	(void)pthread_cond_destroy(&r->filled);
+	(void)pthread_cond_destroy(&r->moved);
 	(void)pthread_mutex_destroy(&r->lock);
 }
 
@@ -83,56 +83,42 @@ static struct block *ring_room(struct ring *r)
 
 	pthread_mutex_lock(&r->lock);
 	while (!r->stopped && r->head - ring_slowest(r) >= RING_BLOCKS)
-		pthread_cond_wait(&r->room, &r->lock);
+		pthread_cond_wait(&r->moved, &r->lock);
 	if (!r->stopped)
 		b = &r->blocks[r->head % RING_BLOCKS];
 	pthread_mutex_unlock(&r->lock);
 	return b;
 }
 
-/* Who waits is signalled with the lock held. Signalled after it, the woken thread takes the processor from this one at
- * once, and where many programs want it that costs half of the speed (measured; nothing is gained on a quiet one). */
-static void ring_put(struct ring *r)
+static void ring_change(struct ring *r, uint64_t *counter, uint64_t value)
 {
 	pthread_mutex_lock(&r->lock);
-	r->head++;
-	pthread_cond_broadcast(&r->filled);
+	*counter = value;
+	pthread_cond_broadcast(&r->moved);
 	pthread_mutex_unlock(&r->lock);
 }
 
-/* The producer sleeps when the ring is full and is woken when half of it is free: on a busy machine it waits long for a
- * processor, and the consumers live on the other half meanwhile. The slowest one still has blocks then, so somebody
- * always goes on. */
-static void ring_move(struct ring *r, unsigned consumer, uint64_t to)
+static void ring_put(struct ring *r)
 {
-	uint64_t before, now;
-
-	pthread_mutex_lock(&r->lock);
-	before = r->head - ring_slowest(r);
-	r->tail[consumer] = to;
-	now = r->head - ring_slowest(r);
-	if (before > RING_BLOCKS / 2 && now <= RING_BLOCKS / 2)
-		pthread_cond_signal(&r->room);
-	pthread_mutex_unlock(&r->lock);
+	ring_change(r, &r->head, r->head + 1);
 }
 
 /* Hand the block back and continue with the next. */
 static void ring_leave(struct ring *r, unsigned consumer)
 {
-	ring_move(r, consumer, r->tail[consumer] + 1); /* nobody else writes this consumer's count */
+	ring_change(r, &r->tail[consumer], r->tail[consumer] + 1);
 }
 
 static void ring_detach(struct ring *r, unsigned consumer)
 {
-	ring_move(r, consumer, DETACHED);
+	ring_change(r, &r->tail[consumer], DETACHED);
 }
 
 static void ring_flag(struct ring *r, bool *flag)
 {
 	pthread_mutex_lock(&r->lock);
 	*flag = true;
-	pthread_cond_signal(&r->room);
-	pthread_cond_broadcast(&r->filled);
+	pthread_cond_broadcast(&r->moved);
 	pthread_mutex_unlock(&r->lock);
 }
 
@@ -143,7 +129,7 @@ static const struct block *ring_get(struct ring *r, unsigned consumer)
 
 	pthread_mutex_lock(&r->lock);
 	while (!r->stopped && !r->ended && r->tail[consumer] >= r->head)
-		pthread_cond_wait(&r->filled, &r->lock);
+		pthread_cond_wait(&r->moved, &r->lock);
 	if (!r->stopped && r->tail[consumer] < r->head)
 		b = &r->blocks[r->tail[consumer] % RING_BLOCKS];
 	pthread_mutex_unlock(&r->lock);
@@ -152,7 +138,7 @@ static const struct block *ring_get(struct ring *r, unsigned consumer)
 
 /* ---- stream ---- */
 
-enum { THREAD_READ, THREAD_MD5, THREAD_SHA256, THREAD_DECODE, THREAD_COUNT };
+enum { THREAD_READ, THREAD_MD5, THREAD_CRC, THREAD_DECODE, THREAD_COUNT };
 
 struct stream {
 	struct stream_request q;
@@ -186,16 +172,6 @@ static void fail(struct stream *s, int code, struct err *mine)
 	ring_flag(&s->out, &s->out.stopped);
 }
 
-/* The part of a block at or after `from`. */
-static struct span part_from(const struct block *b, uint64_t from)
-{
-	size_t skip = b->offset >= from		   ? 0
-		      : from - b->offset >= b->len ? b->len
-						   : (size_t)(from - b->offset);
-
-	return (struct span){ b->bytes + skip, b->len - skip };
-}
-
 static int read_block(struct stream *s, struct block *b, uint64_t offset, struct err *e)
 {
 	uint64_t left = s->layout.file_size - offset;
@@ -206,15 +182,8 @@ static int read_block(struct stream *s, struct block *b, uint64_t offset, struct
 	r = pread_exact(s->q.fd, b->bytes, b->len, s->q.base_offset + offset);
 	if (r == -ENODATA)
 		return err_set(e, -ERR_RUNFILE_CHANGED, "the file became shorter");
-	if (r < 0)
-		return err_errno(e, r, "reading at byte %llu", (unsigned long long)offset);
-	/* Here, while the block is in the cache; it costs less than handing it to another thread. */
-	if (s->q.flags & STREAM_CRC) {
-		struct span part = part_from(b, s->layout.sums_offset);
-
-		cksum_update(&s->crc, part.p, part.len);
-	}
-	return interrupt_check(e);
+	return r < 0 ? err_errno(e, r, "reading at byte %llu", (unsigned long long)offset)
+		     : interrupt_check(e);
 }
 
 static void *read_thread(void *arg)
@@ -245,36 +214,51 @@ static void *read_thread(void *arg)
 	return NULL;
 }
 
-/* Feed a digest with everything from `from` on. */
-static void hash_blocks(struct stream *s, unsigned seat, struct digest *d, uint64_t from)
+/* The part of a block at or after `from`. */
+static struct span part_from(const struct block *b, uint64_t from)
 {
-	const struct block *b;
+	size_t skip = b->offset >= from		   ? 0
+		      : from - b->offset >= b->len ? b->len
+						   : (size_t)(from - b->offset);
 
-	while ((b = ring_get(&s->in, seat))) {
-		struct span part = part_from(b, from);
-		struct err e = ERR_INIT;
-
-		if (digest_update(d, part.p, part.len) < 0) {
-			fail(s, err_errno(&e, -EIO, "computing checksums"), &e);
-			return;
-		}
-		ring_leave(&s->in, seat);
-	}
+	return (struct span){ b->bytes + skip, b->len - skip };
 }
 
 static void *md5_thread(void *arg)
 {
 	struct stream *s = arg;
+	const struct block *b;
 
-	hash_blocks(s, s->seat[THREAD_MD5], s->md5, s->layout.sums_offset);
+	while ((b = ring_get(&s->in, s->seat[THREAD_MD5]))) {
+		struct span part = part_from(b, s->layout.sums_offset);
+		struct err e = ERR_INIT;
+
+		if (digest_update(s->md5, part.p, part.len) < 0) {
+			fail(s, err_errno(&e, -EIO, "computing MD5"), &e);
+			return NULL;
+		}
+		ring_leave(&s->in, s->seat[THREAD_MD5]);
+	}
 	return NULL;
 }
 
-static void *sha256_thread(void *arg)
+static void *crc_thread(void *arg)
 {
 	struct stream *s = arg;
+	const struct block *b;
 
-	hash_blocks(s, s->seat[THREAD_SHA256], s->sha256, 0);
+	while ((b = ring_get(&s->in, s->seat[THREAD_CRC]))) {
+		struct span part = part_from(b, s->layout.sums_offset);
+		struct err e = ERR_INIT;
+
+		if (s->q.flags & STREAM_CRC)
+			cksum_update(&s->crc, part.p, part.len);
+		if (s->sha256 && digest_update(s->sha256, b->bytes, b->len) < 0) {
+			fail(s, err_errno(&e, -EIO, "computing SHA-256"), &e);
+			return NULL;
+		}
+		ring_leave(&s->in, s->seat[THREAD_CRC]);
+	}
 	return NULL;
 }
 
@@ -375,8 +359,8 @@ static int start_thread(struct stream *s, int which, void *(*body)(void *))
 /* Signals belong to the thread that asked; ours block them. */
 static int start_threads(struct stream *s)
 {
-	static void *(*const bodies[])(void *) = { read_thread, md5_thread, sha256_thread, decode_thread };
-	const bool wanted[] = { true, s->md5, s->sha256, s->decoder };
+	static void *(*const bodies[])(void *) = { read_thread, md5_thread, crc_thread, decode_thread };
+	const bool wanted[] = { true, s->md5, s->sha256 || (s->q.flags & STREAM_CRC), s->decoder };
 	sigset_t all, old;
 	int r = 0;
 
