@@ -132,22 +132,13 @@ static int drop_damaged(struct prepare *p, int r, enum store_kind kind, const ch
 	return store_remove(p->en->store, kind, id, e);
 }
 
-/* Take the tree behind a ref when it is there and unchanged. 1 = taken. */
-static int tree_from_ref(struct prepare *p, const char *ref, struct err *e)
+/* What the store's record says of a tree. */
+static int tree_take(struct prepare *p, const char *id, struct err *e)
 {
-	_cleanup_free_ char *id = NULL;
 	_cleanup_close_ int fd = -EBADF;
-	enum store_kind kind;
 	json_t *record = NULL;
 	int r;
 
-	if (!p->en->store || store_ref_get(p->en->store, ref, &kind, &id) < 0 || kind != STORE_TREE)
-		return 0;
-	if (!store_has(p->en->store, STORE_TREE, id))
-		return 0;
-	r = store_tree_verify(p->en->store, id, STORE_VERIFY_QUICK, NULL, e);
-	if (r < 0)
-		return drop_damaged(p, err_wrap(e, "driver tree behind %s", ref), STORE_TREE, id, e);
 	r = store_tree_open(p->en->store, id, &fd, &record, e);
 	if (r < 0)
 		return r;
@@ -161,6 +152,23 @@ static int tree_from_ref(struct prepare *p, const char *ref, struct err *e)
 		return r;
 	snprintf(p->tree_id, sizeof(p->tree_id), "%s", id);
 	return 1;
+}
+
+/* Take the tree behind a ref when it is there and unchanged. 1 = taken. */
+static int tree_from_ref(struct prepare *p, const char *ref, struct err *e)
+{
+	_cleanup_free_ char *id = NULL;
+	enum store_kind kind;
+	int r;
+
+	if (!p->en->store || store_ref_get(p->en->store, ref, &kind, &id) < 0 || kind != STORE_TREE)
+		return 0;
+	if (!store_has(p->en->store, STORE_TREE, id))
+		return 0;
+	r = store_tree_verify(p->en->store, id, STORE_VERIFY_QUICK, NULL, e);
+	if (r < 0)
+		return drop_damaged(p, err_wrap(e, "driver tree behind %s", ref), STORE_TREE, id, e);
+	return tree_take(p, id, e);
 }
 
 /* The names a tree is found by later. */
@@ -250,6 +258,27 @@ static int tree_from_version(struct prepare *p, const struct source *src, const 
 	return ref ? tree_from_ref(p, ref, e) : err_oom(e);
 }
 
+static int tree_hit(struct prepare *p, struct err *e)
+{
+	_cleanup_free_ char *text = str_printf("driver %s (%s, %s)", p->version, p->arch, p->driver_kind);
+
+	return text ? stage_end(p, "driver", "hit", STORE_TREE, p->tree_id, text, e) : err_oom(e);
+}
+
+/* A tree the caller found in the store itself. */
+static int tree_given(struct prepare *p, struct err *e)
+{
+	int r;
+
+	stage_begin(p);
+	if (!p->en->store)
+		return err_set(e, ERR_STORE_MISSING, "there is no store");
+	r = store_tree_verify(p->en->store, p->q->tree_id, STORE_VERIFY_QUICK, NULL, e);
+	if (r >= 0)
+		r = tree_take(p, p->q->tree_id, e);
+	return r < 0 ? r : tree_hit(p, e);
+}
+
 static int prepare_tree(struct prepare *p, struct err *e)
 {
 	struct source_options o = SOURCE_OPTIONS_INIT;
@@ -269,9 +298,9 @@ static int prepare_tree(struct prepare *p, struct err *e)
 	hit = tree_from_ref(p, request, e);
 	if (hit == 0)
 		hit = tree_from_version(p, &src, arch, e);
-	if (hit < 0)
-		return hit;
-	if (!hit && p->plan_only)
+	if (hit != 0)
+		return hit < 0 ? hit : tree_hit(p, e);
+	if (p->plan_only)
 		return stage_end(p, "driver", "would do", STORE_TREE, NULL,
 				 "obtain, verify and unpack the driver", e);
 	o.store = p->en->store;
@@ -282,14 +311,11 @@ static int prepare_tree(struct prepare *p, struct err *e)
 	o.attempts = p->en->fetch_attempts;
 	o.sha256 = p->q->sha256;
 	o.mirrors = p->q->mirrors;
-	if (!hit) {
-		r = tree_obtain(p, &src, &o, request, e);
-		if (r < 0)
-			return err_wrap(e, "obtaining the driver");
-	}
+	r = tree_obtain(p, &src, &o, request, e);
+	if (r < 0)
+		return err_wrap(e, "obtaining the driver");
 	text = str_printf("driver %s (%s, %s)", p->version, p->arch, p->driver_kind);
-	return text ? stage_end(p, "driver", hit ? "hit" : "done", STORE_TREE, p->tree_id, text, e)
-		    : err_oom(e);
+	return text ? stage_end(p, "driver", "done", STORE_TREE, p->tree_id, text, e) : err_oom(e);
 }
 
 /* -- kernel -- */
@@ -609,7 +635,7 @@ static int prepare_all(struct prepare *p, struct err *e)
 {
 	static int (*const steps[])(struct prepare *, struct err *) = { prepare_kernel, prepare_key,
 									prepare_modules };
-	int r = prepare_tree(p, e);
+	int r = p->q->tree_id ? tree_given(p, e) : prepare_tree(p, e);
 
 	if (p->q->no_modules)
 		return r;
@@ -622,7 +648,7 @@ static int prepare_all(struct prepare *p, struct err *e)
 
 static int prepare_check_request(const struct prepare_request *q, const char *flavour, struct err *e)
 {
-	if (!q->n_source)
+	if (!q->n_source && !q->tree_id)
 		return err_set(e, ERR_USAGE,
 			       "name a driver: a version, apt:VERSION, a file, a directory or a URL");
 	if (!!q->key != !!q->cert)

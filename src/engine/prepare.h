@@ -11,6 +11,7 @@
 struct prepare_request {
 	char *const *source; /* words for source_parse() */
 	size_t n_source;
+	const char *tree_id; /* instead of a source: this tree of the store */
 	const char *sha256; /* pinned digest of a single file */
 	char *const *mirrors;
 	const char *kernel; /* release; "apt:FLAVOUR" or "apt:RELEASE"; NULL = the host's own */
