@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "modload.h"
 
+#include "log.h"
 #include "strbuf.h"
 
 #include <errno.h>
@@ -19,7 +20,7 @@ struct real {
 };
 
 /* Bytes in memory, for a module the kernel will not take from its descriptor: finit_module() refuses a file somebody has open for
- * writing (ETXTBSY), which an unpacked copy in an anonymous file is. */
+ * writing (ETXTBSY), which an unpacked copy in an anonymous file is, and SELinux one whose label is not a module's (EACCES). */
 static int insert_bytes(int fd, const char *params)
 {
 	struct stat st;
@@ -38,9 +39,18 @@ static int insert_bytes(int fd, const char *params)
 
 static int real_insert(void *arg _unused_, int fd, const char *params)
 {
+	int r;
+
 	if (syscall(SYS_finit_module, fd, params, 0) == 0)
 		return 0;
-	return errno == ETXTBSY ? insert_bytes(fd, params) : -errno;
+	if (errno == ETXTBSY)
+		return insert_bytes(fd, params);
+	if (errno != EACCES)
+		return -errno;
+	r = insert_bytes(fd, params);
+	if (r == 0)
+		log_info("the security policy refused the module's file; it was loaded from memory");
+	return r;
 }
 
 static int real_remove(void *arg, const char *name)
@@ -112,16 +122,20 @@ static int real_insert_kernel(void *arg, const char *name)
 int modload_ops_real(const struct host *h, const char *release, struct modload_ops *ret, struct err *e)
 {
 	_cleanup_free_ char *dir = str_printf("/lib/modules/%s", release);
+
+	return dir ? modload_ops_real_dir(h, dir, ret, e) : err_oom(e);
+}
+
+int modload_ops_real_dir(const struct host *h, const char *dir, struct modload_ops *ret, struct err *e)
+{
 	struct real *k;
 
 	if (!h->is_running)
 		return err_set(e, ERR_USAGE,
 			       "modules are loaded into the running kernel; --root names another machine");
 	k = calloc(1, sizeof(*k));
-	if (!dir || !k) {
-		free(k);
+	if (!k)
 		return err_oom(e);
-	}
 	k->ctx = kmod_new(dir, NULL);
 	if (!k->ctx) {
 		free(k);

@@ -24,6 +24,8 @@ struct modload_ops {
 };
 /* The real one, over libkmod. The object lives until modload_ops_done(). */
 int modload_ops_real(const struct host *h, const char *release, struct modload_ops *ret, struct err *e);
+/* The same with the kernel's own modules in another directory than /lib/modules/<release> (a container takes its host's). */
+int modload_ops_real_dir(const struct host *h, const char *dir, struct modload_ops *ret, struct err *e);
 void modload_ops_done(struct modload_ops *ops);
 
 struct modload_module {

@@ -13,9 +13,9 @@
 #include <string.h>
 
 /* The driver's modules and those made for it. The order only decides between modules nobody holds. */
-static const char *const nvidia_modules[] = { "nv_peer_mem",	"nvidia_peermem",   "nvidia_fs",
-					      "gdrdrv",		"nvidia_vgpu_vfio", "nvidia_uvm",
-					      "nvidia_drm",	"nvidia_modeset",   "nvidia",
+static const char *const nvidia_modules[] = { "gdrdrv",		"nvidia_fs",	    "nv_peer_mem",
+					      "nvidia_peermem", "nvidia_vgpu_vfio", "nvidia_drm",
+					      "nvidia_modeset", "nvidia_uvm",	    "nvidia",
 					      "nvidia_frontend" };
 
 static size_t rank(const char *name)
