@@ -25,6 +25,14 @@ void interrupt_install(void)
 			(void)sigaction(signals[i], &mine, NULL);
 }
 
+void interrupt_catch(const int *signals, size_t n)
+{
+	const struct sigaction mine = { .sa_handler = on_signal };
+
+	for (size_t i = 0; i < n; i++)
+		(void)sigaction(signals[i], &mine, NULL);
+}
+
 bool interrupt_pending(void)
 {
 	return pending != 0;

@@ -6,9 +6,13 @@
  * The second signal of a kind does what it does by default. */
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* Called once by the command line, before threads start. Signals ignored by the caller stay ignored. */
 void interrupt_install(void);
+
+/* For a program that stays: these set the flag too, and go on doing so however often they come. */
+void interrupt_catch(const int *signals, size_t n);
 
 bool interrupt_pending(void);
 int interrupt_signal(void); /* the signal, 0 for none */

@@ -136,6 +136,11 @@ static void write_file_text(int fd, enum log_level level, const char *text)
 	write_line(fd, &line);
 }
 
+static int fd_of(enum log_level level)
+{
+	return config.info_fd > 0 && level >= LOG_INFO_LEVEL ? config.info_fd : config.fd;
+}
+
 void log_msg(enum log_level level, const char *fmt, ...)
 {
 	_cleanup_(strbuf_done) struct strbuf text = STRBUF_INIT(MESSAGE_MAX);
@@ -149,7 +154,7 @@ void log_msg(enum log_level level, const char *fmt, ...)
 			(void)(strbuf_reset(&text), strbuf_puts(&text, "(a message too long to show)"));
 		va_end(ap);
 		if (config.fd >= 0 && level <= config.level)
-			(config.format == LOG_FORMAT_JSON ? write_json : write_text)(config.fd, level,
+			(config.format == LOG_FORMAT_JSON ? write_json : write_text)(fd_of(level), level,
 										     strbuf_str(&text));
 		if (config.file_fd >= 0)
 			(config.format == LOG_FORMAT_JSON ? write_json : write_file_text)(

@@ -14,6 +14,7 @@ enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
 struct log_config {
 	int fd; /* borrowed, e.g. 2; -1 = no messages there */
+	int info_fd; /* borrowed; what is no warning goes there instead; 0 = to fd */
 	int file_fd; /* borrowed log file, -1 = none; gets every level, never colour */
 	enum log_level level; /* highest level shown on fd */
 	enum log_format format; /* JSON: one object per line: time, level, message */
