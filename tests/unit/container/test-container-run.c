@@ -1,0 +1,713 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Whole commands over fixture machines, their effects compared with tables taken from the specification's sections 6-20. A line that
+ * differs from what the script did names the defect whose cure it is. */
+#include "container-bed.h"
+
+#include "container-status.h"
+
+#include <sys/file.h>
+
+/* -- the tables -- */
+
+/* 7.3: our own engine instead of the vendor's installer; its only child. */
+static const struct effect user_space[] = { { "run /usr/sbin/ldconfig -X -r /", NULL }, { NULL, NULL } };
+
+/* 13.2: installed by ourselves, so nothing is compiled twice. */
+static const struct effect install[] = { { "run depmod -b / " BED_RELEASE, "D4" }, { NULL, NULL } };
+
+/* 14.3 */
+static const struct effect kernel_modules[] = { { "modprobe i2c_core", NULL },
+						{ "modprobe ipmi_msghandler", "D29: failing is no error" },
+						{ "modprobe ipmi_devintf", "D29" },
+						{ NULL, NULL } };
+static const struct effect driver_modules[] = { { "insert nvidia [NVreg_CoherentGPUMemoryMode=driver]",
+						  "23.2" },
+						{ "insert nvidia-uvm []", NULL },
+						{ "insert nvidia-modeset []", NULL },
+						{ NULL, NULL } };
+
+/* 17, before the daemons (D22), by a private staging mount instead of a plain recursive bind. */
+static const struct effect export[] = {
+	{ "mount unbindable-rec - /sys", NULL },
+	{ "mount private - /sys", NULL },
+	{ "mount new tmpfs /var/lib/nvdriver/stage", "staging" },
+	{ "mount private - /var/lib/nvdriver/stage", "staging" },
+	{ "mount bind-rec / /var/lib/nvdriver/stage/root", NULL },
+	{ "mount private-rec - /var/lib/nvdriver/stage/root", "staging" },
+	{ "umount /var/lib/nvdriver/stage/root/var/lib/nvdriver/stage lazily", "staging" },
+	{ "mount shared-rec - /var/lib/nvdriver/stage/root", "staging" },
+	{ "mount move /var/lib/nvdriver/stage/root /run/nvidia/driver", "staging" },
+	{ "umount /var/lib/nvdriver/stage lazily", "staging" },
+	{ NULL, NULL },
+};
+
+/* 14.4 */
+static const struct effect persistence[] = { { "run nvidia-persistenced --persistence-mode", NULL },
+					     { NULL, NULL } };
+
+/* 20 */
+static const struct effect told_to_end[] = { { "wait 10000 ms, signal", "D25: daemons are looked after" },
+					     { NULL, NULL } };
+
+/* 16, 18 */
+static const struct effect stop_persistence[] = { { "kill nvidia-persistenced 15", NULL }, { NULL, NULL } };
+static const struct effect unload[] = { { "remove nvidia_modeset", "D6: holders first" },
+					{ "remove nvidia_uvm", NULL },
+					{ "remove nvidia", NULL },
+					{ NULL, NULL } };
+static const struct effect unexport[] = { { "umount /run/nvidia/driver lazily", "D20: no recursion by us" },
+					  { NULL, NULL } };
+static const struct effect nothing[] = { { NULL, NULL } };
+
+#define UP   kernel_modules, driver_modules, export, persistence
+#define DOWN stop_persistence, unload, unexport
+
+/* -- files -- */
+
+static void assert_text(const struct bed *b, const char *path, const char *want)
+{
+	_cleanup_free_ char *text = testdir_read(&b->t, path, NULL);
+
+	if (!want)
+		assert_null(text);
+	else if (!text)
+		fail_msg("%s is missing", path);
+	else
+		assert_string_equal(text, want);
+}
+
+static json_t *status_of(const struct bed *b)
+{
+	_cleanup_free_ char *text = testdir_read(&b->t, "root/run/nvidia/nvidia-driver.status.json", NULL);
+
+	return text ? json_loads(text, 0, NULL) : NULL;
+}
+
+static void assert_status(const struct bed *b, const char *state, const char *reason)
+{
+	json_t *s = status_of(b);
+
+	assert_non_null(s);
+	assert_string_equal(json_string_value(json_object_get(s, "state")), state);
+	assert_string_equal(json_string_value(json_object_get(s, "reason")) ?: "", reason ? reason : "");
+	json_decref(s);
+}
+
+/* Nothing of an instance is left: no lock, no daemon word but the probe's. */
+static void assert_gone(struct bed *b)
+{
+	assert_text(b, "root/run/nvidia/nvidia-driver.pid", NULL);
+	assert_text(b, "root/proc/self/mountinfo", "");
+	assert_text(b, "root/proc/modules", "");
+}
+
+static int run_ok(struct bed *b, enum container_command command)
+{
+	_cleanup_(err_done) struct err e = ERR_INIT;
+
+	assert_ok(bed_run(b, command, &e), &e);
+	return 0;
+}
+
+/* -- starts and stops -- */
+
+static void look_when_ready(struct bed *b)
+{
+	assert_text(b, "root/run/nvidia/validations/.driver-daemons-status", "Ready\n");
+	assert_text(b, "root/proc/1/root/sys/module/firmware_class/parameters/path",
+		    "/run/nvidia/driver/lib/firmware");
+	assert_text(
+	    b, "root/etc/modprobe.d/nvidia.conf",
+	    "# written by nvdriver from /drivers\noptions nvidia NVreg_CoherentGPUMemoryMode=driver\n");
+	assert_true(testdir_has(&b->t, "root/usr/src/nvidia-" BED_VERSION "/kernel/Module.symvers"));
+	assert_true(testdir_has(&b->t, "root/usr/src/nvidia-" BED_VERSION "/kernel/nvidia/nvidia.c"));
+	assert_false(testdir_has(&b->t, "root/usr/src/nvidia-" BED_VERSION "/kernel-open"));
+	assert_text(b, "root/usr/src/nvidia-" BED_VERSION "/LICENSE", "do as you like\n");
+	assert_true(testdir_has(&b->t, "root/usr/src/nvidia-" BED_VERSION "/mkprecompiled"));
+	assert_true(
+	    testdir_has(&b->t, "root/lib/modules/" BED_RELEASE "/kernel/drivers/video/nvidia-uvm.ko"));
+	assert_true(testdir_has(&b->t, "root/lib/firmware/nvidia/" BED_VERSION "/gsp_tu10x.bin"));
+	assert_true(testdir_has(&b->t, "root/usr/lib64/libcuda.so." BED_VERSION));
+	assert_status(b, "ready", NULL);
+}
+
+static void starts_builds_once_and_ends(void **state _unused_)
+{
+	struct bed b;
+
+	bed_make(&b);
+	b.on_wait = look_when_ready;
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, user_space, install, UP, told_to_end, DOWN);
+	/* The vendor's chain runs make for the interfaces and again inside the installer (D4). */
+	assert_true(b.compilers >= 1);
+	assert_gone(&b);
+	assert_status(&b, "stopped", NULL);
+	assert_text(&b, "root/proc/1/root/sys/module/firmware_class/parameters/path", "");
+
+	/* The same container again, then a fresh one on the same node. */
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, UP, told_to_end, DOWN);
+	assert_int_equal(b.compilers, 0);
+	bed_fresh_container(&b);
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, user_space, install, UP, told_to_end, DOWN);
+	assert_int_equal(b.compilers, 0);
+	bed_done(&b);
+}
+
+static void builds_and_loads_apart(void **state _unused_)
+{
+	struct bed b;
+	_cleanup_(err_done) struct err e = ERR_INIT;
+
+	bed_make(&b);
+	b.on_wait = look_when_ready;
+	assert_int_equal(bed_run(&b, CONTAINER_LOAD, &e), -ERR_MODSET_MISSING);
+	EXPECT(&b, user_space);
+	run_ok(&b, CONTAINER_BUILD);
+	EXPECT(&b, install);
+	assert_text(&b, "root/run/nvidia/nvidia-driver.pid", NULL);
+	assert_status(&b, "done", NULL);
+	run_ok(&b, CONTAINER_LOAD);
+	EXPECT(&b, UP, told_to_end, DOWN);
+	/* For another kernel nothing is loaded, nothing installed, no lock needed. */
+	b.o.kernel = BED_RELEASE;
+	run_ok(&b, CONTAINER_UPDATE);
+	EXPECT(&b, nothing);
+	bed_done(&b);
+}
+
+/* Modules and their set made once; what follows starts from there. */
+static void bed_ready(struct bed *b, const char *const *env)
+{
+	bed_make(b);
+	bed_env(b, env);
+	run_ok(b, CONTAINER_BUILD);
+}
+
+static void takes_an_old_driver_out_first(void **state _unused_)
+{
+	struct bed b;
+
+	bed_ready(&b, NULL);
+	bed_load(&b, "nvidia", "535.0.9");
+	bed_load(&b, "nvidia-modeset", "535.0.9");
+	bed_load(&b, "gdrdrv", NULL);
+	bed_mounted(&b, "/run/nvidia/driver");
+	bed_mounted(&b, "/run/nvidia/driver");
+	bed_mounted(&b, "/run/nvidia/driver-of-somebody");
+	bed_mounted(&b, "/run/nvidia/driver/dev");
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b,
+	       ((const struct effect[]){ { "remove gdrdrv", "D6, D7" },
+					 { "remove nvidia_modeset", NULL },
+					 { "remove nvidia", NULL },
+					 { "umount /run/nvidia/driver lazily", NULL },
+					 { "umount /run/nvidia/driver lazily", "D20: every layer" },
+					 { "umount /run/nvidia/driver/dev lazily", "D20" },
+					 { NULL, NULL } }),
+	       UP, told_to_end, DOWN);
+	assert_non_null(strstr(strbuf_str(&b.mounts), "driver-of-somebody"));
+	bed_done(&b);
+}
+
+static void guest_gets_its_licence_daemons(void **state _unused_)
+{
+	static const char *const env[] = { "DRIVER_TYPE=vgpu", "VGPU_LICENSE_SERVER_TYPE=NLS", NULL };
+	struct bed b;
+
+	bed_ready(&b, env);
+	testdir_puts(&b.t, "root/drivers/gridd.conf", "FeatureType=1\n");
+	testdir_puts(&b.t, "root/drivers/ClientConfigToken/a.tok", "secret\n");
+	testdir_puts(&b.t, "root/usr/bin/nvidia-topologyd", "#!/bin/true\n");
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, UP,
+	       ((const struct effect[]){
+		   { "run nvidia-gridd with LD_LIBRARY_PATH=/usr/lib64/nvidia/gridd", NULL },
+		   { "run nvidia-topologyd", NULL },
+		   { NULL, NULL } }),
+	       told_to_end, stop_persistence,
+	       ((const struct effect[]){ { "kill nvidia-gridd 15", NULL },
+					 { "kill nvidia-topologyd 15", "D24: it was never stopped" },
+					 { NULL, NULL } }),
+	       unload, unexport);
+	assert_text(&b, "root/etc/nvidia/gridd.conf", "FeatureType=1\n");
+	assert_text(&b, "root/etc/nvidia/ClientConfigToken/a.tok", "secret\n");
+	bed_done(&b);
+}
+
+static void rdma_loads_peermem(void **state _unused_)
+{
+	static const char *const envs[][3] = { { "GPU_DIRECT_RDMA_ENABLED=true", NULL },
+					       { "GPU_DIRECT_RDMA_ENABLED=true", "USE_HOST_MOFED=true",
+						 NULL } };
+	struct bed b;
+
+	for (size_t i = 0; i < ARRAY_LEN(envs); i++) {
+		bed_ready(&b, envs[i]);
+		run_ok(&b, CONTAINER_INIT); /* asked for, but there is no such card */
+		EXPECT(&b, UP, told_to_end, DOWN);
+		testdir_puts(&b.t, "root/sys/bus/pci/devices/0000:02:00.0/vendor", "0x15b3\n");
+		testdir_puts(&b.t, "root/sys/bus/pci/devices/0000:02:00.0/device", "0x1021\n");
+		testdir_puts(&b.t, "root/sys/bus/pci/devices/0000:02:00.0/class", "0x020000\n");
+		testdir_puts(&b.t, "root/drivers/nvidia-peermem.conf", "# none\r\npeerdirect_support=1");
+		run_ok(&b, CONTAINER_INIT);
+		EXPECT(&b, kernel_modules, driver_modules,
+		       ((const struct effect[]){
+			   { "insert nvidia-peermem [peerdirect_support=1]", "D11: as parameters" },
+			   { NULL, NULL } }),
+		       export, persistence, told_to_end, stop_persistence,
+		       ((const struct effect[]){ { "remove nvidia_peermem", "D6: before nvidia" },
+						 { NULL, NULL } }),
+		       unload, unexport);
+		bed_done(&b);
+	}
+}
+
+static void nvswitch_gets_its_fabric_manager(void **state _unused_)
+{
+	static const char *const env[] = { "NVFM_CONFIG_LOG_LEVEL=4", NULL };
+	struct bed b;
+
+	bed_ready(&b, env);
+	testdir_puts(&b.t, "root/proc/driver/nvidia-nvswitch/devices/0000:05:00.0", "x\n");
+	testdir_puts(&b.t, "root/usr/share/nvidia/nvswitch/fabricmanager.cfg", "LOG_LEVEL=1\nDAEMONIZE=1\n");
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, UP,
+	       ((const struct effect[]){
+		   { "run nv-fabricmanager -c /usr/share/nvidia/nvswitch/fabricmanager.cfg", NULL },
+		   { NULL, NULL } }),
+	       told_to_end, stop_persistence,
+	       ((const struct effect[]){ { "kill nv-fabricmanager 15", NULL }, { NULL, NULL } }), unload,
+	       unexport);
+	assert_text(&b, "root/usr/share/nvidia/nvswitch/fabricmanager.cfg", "LOG_LEVEL=4\nDAEMONIZE=1\n");
+	bed_done(&b);
+}
+
+static const struct effect nvlink5[] = {
+	{ "run /usr/bin/nvidia-fabricmanager-start.sh --mode start --fm-config-file "
+	  "/usr/share/nvidia/nvswitch/fabricmanager.cfg --fm-pid-file "
+	  "/var/run/nvidia-fabricmanager/nv-fabricmanager.pid --nvlsm-config-file "
+	  "/usr/share/nvidia/nvlsm/nvlsm.conf --nvlsm-pid-file /var/run/nvidia-fabricmanager/nvlsm.pid",
+	  NULL },
+	{ NULL, NULL },
+};
+
+static void nvlink5_waits_for_the_network_driver(void **state _unused_)
+{
+	static const char *const env[] = { "NVFM_CONFIG_FABRIC_MODE=1", NULL };
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	struct bed b;
+
+	bed_ready(&b, env);
+	testdir_puts(&b.t, "root/sys/class/infiniband/mlx5_0/device/vpd", "\x82 SW_MNG x");
+	bed_load(&b, "mlx5_core", NULL);
+	bed_load(&b, "ib_umad", NULL);
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, UP, nvlink5, ((const struct effect[]){ { "run nvidia-smi -r", NULL }, { NULL, NULL } }),
+	       told_to_end, stop_persistence,
+	       ((const struct effect[]){ { "kill nv-fabricmanager 15", NULL }, { NULL, NULL } }), unload,
+	       unexport);
+
+	strv_freep(&b.loaded);
+	write_modules(&b);
+	b.o.fabric_wait_s = 25;
+	memset(b.signals, 0, sizeof(b.signals));
+	assert_int_equal(bed_run(&b, CONTAINER_INIT, &e), -ERR_DAEMON);
+	assert_non_null(strstr(e.reason, "mlx5_core"));
+	EXPECT(&b, UP,
+	       ((const struct effect[]){ { "modprobe mlx5_ib", "D33" },
+					 { "modprobe ib_umad", "D33" },
+					 { "wait 10000 ms", NULL },
+					 { "wait 10000 ms", NULL },
+					 { "wait 10000 ms", "D33: not for ever" },
+					 { NULL, NULL } }),
+	       DOWN);
+	assert_status(&b, "failed", "daemon");
+	bed_done(&b);
+}
+
+static void labels_where_the_node_enforces(void **state _unused_)
+{
+	struct bed b;
+
+	bed_ready(&b, NULL);
+	testdir_puts(&b.t, "root/proc/1/mounts", "selinuxfs /sys/fs/selinux selinuxfs rw 0 0\n");
+	testdir_puts(&b.t, "root/proc/1/root/sys/fs/selinux/enforce", "1");
+	testdir_puts(&b.t, "root/run/nvidia/driver/dev/nvidia0", "");
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(
+	    &b, kernel_modules, driver_modules, export,
+	    ((const struct effect[]){ { "label run/nvidia/driver/dev system_u:object_r:container_file_t:s0",
+					"D19: judged from the node" },
+				      { "label nvidia0 system_u:object_r:container_file_t:s0", NULL },
+				      { NULL, NULL } }),
+	    persistence, told_to_end, DOWN);
+	bed_done(&b);
+}
+
+/* -- the fast path -- */
+
+static void keeps_what_is_loaded(void **state _unused_)
+{
+	static const char *const env[] = { "DRIVER_CONFIG_DIGEST=123abc", NULL };
+	struct bed b;
+
+	bed_ready(&b, env);
+	b.on_wait = look_when_ready;
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, UP, told_to_end, DOWN);
+	assert_text(&b, "root/run/nvidia/nvidia-driver.state", "123abc\n");
+	/* Killed hard: everything is still loaded and shown. */
+	bed_load(&b, "nvidia", BED_VERSION);
+	bed_load(&b, "nvidia-uvm", BED_VERSION);
+	bed_mounted(&b, "/run/nvidia/driver");
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, unexport, kernel_modules,
+	       ((const struct effect[]){ { "insert nvidia-modeset []", "D32: what is missing is loaded" },
+					 { NULL, NULL } }),
+	       export, persistence, told_to_end, DOWN);
+	bed_done(&b);
+}
+
+static void digest_alone_is_not_enough(void **state _unused_)
+{
+	static const struct {
+		const char *digest, *stored, *loaded;
+	} cases[] = {
+		{ "1", "2\n", BED_VERSION },
+		{ "1", "1\n", "535.1.1" }, /* D32 */
+		{ "", "\n", BED_VERSION },
+		{ "1", NULL, BED_VERSION },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		_cleanup_free_ char *digest = str_printf("DRIVER_CONFIG_DIGEST=%s", cases[i].digest);
+		const char *const env[] = { digest, NULL };
+		struct bed b;
+
+		bed_ready(&b, env);
+		bed_load(&b, "nvidia", cases[i].loaded);
+		if (cases[i].stored)
+			testdir_puts(&b.t, "root/run/nvidia/nvidia-driver.state", cases[i].stored);
+		run_ok(&b, CONTAINER_INIT);
+		EXPECT(&b, ((const struct effect[]){ { "remove nvidia", NULL }, { NULL, NULL } }), UP,
+		       told_to_end, DOWN);
+		assert_text(&b, "root/run/nvidia/nvidia-driver.state", *cases[i].digest ? "1\n" : NULL);
+		bed_done(&b);
+	}
+}
+
+/* -- failures -- */
+
+static void nothing_changes_while_in_use(void **state _unused_)
+{
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_free_ char *before = NULL, *after = NULL;
+	struct bed b;
+
+	bed_ready(&b, NULL);
+	bed_fresh_container(&b);
+	bed_load(&b, "nvidia", BED_VERSION);
+	b.user_of_nvidia = 1;
+	write_modules(&b);
+	bed_process(&b, 77, "python3", "/dev/nvidia0");
+	bed_put(&b, "root/proc/77/cgroup", "0::/kubepods.slice/cri-containerd-%s.scope\n",
+		"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
+	assert_int_equal(bed_run(&b, CONTAINER_INIT, &e), -ERR_MODULE_IN_USE);
+	/* D1: looked at before any change, D7: who it is. */
+	assert_non_null(strstr(e.reason, "python3 (process 77, /dev/nvidia0, container 0123456789ab)"));
+	EXPECT(&b, nothing);
+	assert_false(testdir_has(&b.t, "root/usr/lib64/libcuda.so." BED_VERSION));
+	assert_text(&b, "root/run/nvidia/validations/.driver-daemons-status", "NotReady\n");
+	assert_status(&b, "failed", "in-use");
+	bed_done(&b);
+}
+
+/* Who fails, what was begun by then, and the reason in the status file. */
+static void takes_back_what_was_begun(void **state _unused_)
+{
+	static const struct effect refused[] = { { "insert nvidia [NVreg_CoherentGPUMemoryMode=driver]",
+						   NULL },
+						 { "insert nvidia-uvm []", NULL },
+						 { "remove nvidia", NULL },
+						 { NULL, NULL } };
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	struct bed b;
+
+	bed_ready(&b, NULL);
+	testdir_puts(&b.t, "root/proc/1/root/sys/module/firmware_class/parameters/path", "/somewhere\n");
+	b.fail_insert = "nvidia-uvm";
+	b.fail_insert_errno = -ENOEXEC;
+	assert_true(bed_run(&b, CONTAINER_INIT, &e) < 0);
+	EXPECT(&b, kernel_modules, refused);
+	assert_status(&b, "failed", "module-load");
+	assert_text(&b, "root/proc/1/root/sys/module/firmware_class/parameters/path", "/somewhere");
+	assert_gone(&b);
+
+	b.fail_insert = NULL;
+	b.fail_mount = "stage/root";
+	assert_true(bed_run(&b, CONTAINER_INIT, &e) < 0);
+	EXPECT(&b, kernel_modules, driver_modules,
+	       ((const struct effect[]){ { "mount unbindable-rec - /sys", NULL },
+					 { "mount private - /sys", NULL },
+					 { "mount new tmpfs /var/lib/nvdriver/stage", NULL },
+					 { "mount private - /var/lib/nvdriver/stage", NULL },
+					 { "mount bind-rec / /var/lib/nvdriver/stage/root", NULL },
+					 { "umount /var/lib/nvdriver/stage lazily", "nothing stays mounted" },
+					 { NULL, NULL } }),
+	       unload);
+	assert_gone(&b);
+
+	b.fail_mount = NULL;
+	b.fail_spawn = "nvidia-persistenced";
+	assert_int_equal(bed_run(&b, CONTAINER_INIT, &e), -ERR_DAEMON);
+	EXPECT(&b, UP, unload, unexport);
+	assert_status(&b, "failed", "daemon");
+	assert_text(&b, "root/run/nvidia/validations/.driver-daemons-status", "NotReady\n");
+	assert_gone(&b);
+	bed_done(&b);
+}
+
+static void only_one_instance(void **state _unused_)
+{
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_close_ int fd = -EBADF;
+	struct bed b;
+
+	bed_make(&b);
+	testdir_puts(&b.t, "root/run/nvidia/nvidia-driver.pid", "4711\n");
+	fd = openat(b.t.fd, "root/run/nvidia/nvidia-driver.pid", O_RDWR | O_CLOEXEC);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	assert_int_equal(bed_run(&b, CONTAINER_INIT, &e), -ERR_LOCKED);
+	assert_non_null(strstr(e.reason, "4711"));
+	EXPECT(&b, nothing);
+	/* D1: the running instance's number is still there, and its status was not touched. */
+	assert_text(&b, "root/run/nvidia/nvidia-driver.pid", "4711\n");
+	assert_text(&b, "root/run/nvidia/nvidia-driver.status.json", NULL);
+	assert_string_equal(container_reason(e.code), "lock-held");
+	assert_int_equal(bed_run(&b, CONTAINER_BUILD, &e), -ERR_LOCKED);
+	bed_done(&b);
+}
+
+static void a_signal_during_the_start_takes_back(void **state _unused_)
+{
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	struct bed b;
+
+	bed_ready(&b, NULL);
+	testdir_puts(&b.t, "root/sys/class/infiniband/mlx5_0/device/vpd", "\x82 SW_MNG x");
+	b.signals[0] = SIGINT;
+	assert_int_equal(bed_run(&b, CONTAINER_INIT, &e), -ERR_INTERRUPTED);
+	EXPECT(&b, UP,
+	       ((const struct effect[]){ { "modprobe mlx5_ib", NULL },
+					 { "modprobe ib_umad", NULL },
+					 { "wait 10000 ms, signal", NULL },
+					 { NULL, NULL } }),
+	       DOWN);
+	assert_status(&b, "failed", "interrupted");
+	assert_gone(&b);
+	bed_done(&b);
+}
+
+/* -- ending -- */
+
+static void user_leaves_later(struct bed *b)
+{
+	if (b->waits == 1) {
+		b->user_of_nvidia = 1;
+		bed_process(b, 77, "python3", "/dev/nvidia0");
+	}
+	if (b->waits == 3) {
+		b->user_of_nvidia = 0;
+		bed_process_ends(b, 77);
+	}
+	write_modules(b);
+}
+
+static void refused_is_tried_again(void **state _unused_)
+{
+	struct bed b;
+
+	bed_ready(&b, NULL);
+	b.on_wait = user_leaves_later;
+	b.signals[1] = b.signals[2] = 0;
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, UP, told_to_end,
+	       ((const struct effect[]){ { "wait 1000 ms", "D25: each second, the daemons left alone" },
+					 { "wait 1000 ms", "D25" },
+					 { NULL, NULL } }),
+	       DOWN);
+	assert_gone(&b);
+	bed_done(&b);
+}
+
+static void user_stays(struct bed *b)
+{
+	if (b->waits == 1) {
+		b->user_of_nvidia = 1;
+		bed_process(b, 77, "python3", "/dev/nvidia0");
+	}
+	write_modules(b);
+}
+
+static void leaves_the_driver_in_use(void **state _unused_)
+{
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	struct bed b;
+	json_t *status;
+
+	for (int detach = 0; detach < 2; detach++) {
+		bed_ready(&b, NULL);
+		b.on_wait = user_stays;
+		b.o.grace_s = 7;
+		b.o.detach = detach;
+		memset(b.signals, 0, sizeof(b.signals));
+		b.signals[0] = SIGTERM;
+		assert_int_equal(bed_run(&b, CONTAINER_INIT, &e), -ERR_MODULE_IN_USE);
+		EXPECT(&b, UP, told_to_end,
+		       ((const struct effect[]){
+			   { "wait 1000 ms", "D25" }, { "wait 1000 ms", "D25" }, { NULL, NULL } }),
+		       detach ? unexport : nothing);
+		status = status_of(&b);
+		assert_true(json_is_true(json_object_get(status, "left_in_use")));
+		json_decref(status);
+		assert_true(bed_is_loaded(&b, "nvidia"));
+		/* Who comes next is not locked out. */
+		b.signals[0] = 0;
+		assert_int_equal(bed_run(&b, CONTAINER_INIT, NULL), -ERR_MODULE_IN_USE);
+		bed_done(&b);
+	}
+}
+
+static void a_daemon_that_does_not_end_is_no_end(void **state _unused_)
+{
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	static const char *const env[] = { "DRIVER_TYPE=vgpu", NULL };
+	struct bed b;
+
+	bed_ready(&b, env);
+	testdir_puts(&b.t, "root/drivers/gridd.conf", "");
+	b.stubborn = "nvidia-gridd";
+	b.o.grace_s = 5;
+	b.quiet_waits = true;
+	memset(b.signals, 0, sizeof(b.signals));
+	b.signals[0] = SIGTERM;
+	assert_int_equal(bed_run(&b, CONTAINER_INIT, &e), -ERR_DAEMON);
+	EXPECT(&b, UP,
+	       ((const struct effect[]){
+		   { "run nvidia-gridd with LD_LIBRARY_PATH=/usr/lib64/nvidia/gridd", NULL },
+		   { "kill nvidia-persistenced 15", NULL },
+		   { "kill nvidia-gridd 15", NULL },
+		   { "run nvidia-persistenced --persistence-mode", "D24: runs again" },
+		   { NULL, NULL } }));
+	assert_true(bed_is_loaded(&b, "nvidia"));
+	bed_done(&b);
+}
+
+static void persistence_dies(struct bed *b)
+{
+	if (b->waits == 1)
+		bed_process_ends(b, b->next_pid);
+}
+
+static void dead_daemons_are_started_again(void **state _unused_)
+{
+	struct bed b;
+
+	bed_ready(&b, NULL);
+	b.on_wait = persistence_dies;
+	b.signals[0] = 0;
+	b.signals[1] = SIGTERM;
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, UP, ((const struct effect[]){ { "wait 10000 ms", NULL }, { NULL, NULL } }), persistence,
+	       told_to_end, DOWN);
+	bed_done(&b);
+}
+
+/* D23: with shared process ids a stale PID file names a stranger. */
+static void strangers_are_not_signalled(void **state _unused_)
+{
+	struct bed b;
+
+	bed_ready(&b, NULL);
+	bed_load(&b, "nvidia", "535.0.9");
+	bed_process(&b, 500, "sshd", NULL);
+	testdir_puts(&b.t, "root/run/nvidia-persistenced/nvidia-persistenced.pid", "500\n");
+	testdir_puts(&b.t, "root/run/nvidia-gridd/nvidia-gridd.pid", "-1\n");
+	testdir_puts(&b.t, "root/run/nvidia-topologyd/nvidia-topologyd.pid", "999999999999999999999\n");
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, ((const struct effect[]){ { "remove nvidia", NULL }, { NULL, NULL } }), UP, told_to_end,
+	       DOWN);
+	assert_false(testdir_has(&b.t, "root/run/nvidia-gridd/nvidia-gridd.pid"));
+	bed_done(&b);
+}
+
+static void look_at_hook(struct bed *b)
+{
+	_cleanup_free_ char *hook =
+	    testdir_read(&b->t, "root/run/kernel/postinst.d/update-nvidia-driver", NULL);
+
+	assert_non_null(hook);
+	assert_non_null(strstr(hook, " hook kernel \"$1\""));
+}
+
+static void the_hook_is_there_while_we_are(void **state _unused_)
+{
+	struct bed b;
+
+	bed_ready(&b, NULL);
+	fixture_dir(&b.t, "root/run/kernel/postinst.d");
+	b.on_wait = look_at_hook;
+	run_ok(&b, CONTAINER_INIT);
+	assert_text(&b, "root/run/kernel/postinst.d/update-nvidia-driver", NULL);
+	bed_done(&b);
+}
+
+static void takes_the_wanted_flavour(void **state _unused_)
+{
+	static const char *const env[] = { "KERNEL_MODULE_TYPE=open", NULL };
+	struct bed b;
+
+	bed_ready(&b, env);
+	assert_true(testdir_has(&b.t, "root/usr/src/nvidia-" BED_VERSION "/kernel-open/nvidia/nvidia.c"));
+	assert_false(testdir_has(&b.t, "root/usr/src/nvidia-" BED_VERSION "/kernel"));
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, UP, told_to_end, DOWN);
+	bed_done(&b);
+}
+
+static void firmware_can_be_switched_off(void **state _unused_)
+{
+	struct bed b;
+
+	bed_ready(&b, NULL);
+	testdir_puts(&b.t, "root/drivers/nvidia.conf",
+		     "NVreg_X=1 NVreg_EnableGpuFirmware=0\n"); /* D11: not alone */
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, kernel_modules,
+	       ((const struct effect[]){
+		   { "insert nvidia [NVreg_CoherentGPUMemoryMode=driver NVreg_X=1 NVreg_EnableGpuFirmware=0]",
+		     NULL },
+		   { "insert nvidia-uvm []", NULL },
+		   { "insert nvidia-modeset []", NULL },
+		   { NULL, NULL } }),
+	       export, persistence, told_to_end, DOWN);
+	assert_text(&b, "root/proc/1/root/sys/module/firmware_class/parameters/path", "\n");
+	bed_done(&b);
+}
+
+TEST_MAIN(cmocka_unit_test(starts_builds_once_and_ends), cmocka_unit_test(builds_and_loads_apart),
+	  cmocka_unit_test(takes_an_old_driver_out_first), cmocka_unit_test(guest_gets_its_licence_daemons),
+	  cmocka_unit_test(rdma_loads_peermem), cmocka_unit_test(nvswitch_gets_its_fabric_manager),
+	  cmocka_unit_test(nvlink5_waits_for_the_network_driver),
+	  cmocka_unit_test(labels_where_the_node_enforces), cmocka_unit_test(keeps_what_is_loaded),
+	  cmocka_unit_test(digest_alone_is_not_enough), cmocka_unit_test(nothing_changes_while_in_use),
+	  cmocka_unit_test(takes_back_what_was_begun), cmocka_unit_test(only_one_instance),
+	  cmocka_unit_test(a_signal_during_the_start_takes_back), cmocka_unit_test(refused_is_tried_again),
+	  cmocka_unit_test(leaves_the_driver_in_use), cmocka_unit_test(a_daemon_that_does_not_end_is_no_end),
+	  cmocka_unit_test(dead_daemons_are_started_again), cmocka_unit_test(strangers_are_not_signalled),
+	  cmocka_unit_test(the_hook_is_there_while_we_are), cmocka_unit_test(takes_the_wanted_flavour),
+	  cmocka_unit_test(firmware_can_be_switched_off))
