@@ -204,7 +204,9 @@ static int app_setup_output(struct app *app, struct err *e)
 	static const char *const colours[] = { "auto", "always", "never", NULL };
 	static const char *const formats[] = { "text", "json", NULL };
 	static const char *const modes[] = { "auto", "bar", "plain", "none", NULL };
-	struct log_config c = { .fd = STDERR_FILENO, .file_fd = -1 };
+	struct log_config c = { .fd = STDERR_FILENO,
+				.info_fd = app->entrypoint ? STDOUT_FILENO : 0,
+				.file_fd = -1 };
 	int colour = 0, format = 0, mode = 0, level = LOG_INFO_LEVEL + app->verbose - app->quiet;
 	const char *no_colour = getenv("NO_COLOR");
 	int r;
@@ -240,7 +242,8 @@ static void prefer(const char **option, const char *configured)
 }
 
 /* Fills what the command line left open: first from the environment, then from the configuration file. */
-static int app_configure(struct app *app, struct config *c, struct err *e)
+static int app_configure(struct app *app, const struct cmd *cmd, const void *opts, struct config *c,
+			 struct err *e)
 {
 	const char *store = getenv("NVDRIVER_STORE");
 	int r = config_load(app->root, c, e);
@@ -249,6 +252,12 @@ static int app_configure(struct app *app, struct config *c, struct err *e)
 		return r;
 	prefer(&app->store_path, store && *store ? store : NULL);
 	prefer(&app->store_path, c->store);
+	if (!app->store_path && cmd->default_store) {
+		app->own_store = cmd->default_store(app, opts);
+		if (!app->own_store)
+			return err_oom(e);
+		prefer(&app->store_path, app->own_store);
+	}
 	prefer(&app->store_path, DEFAULT_STORE);
 	prefer(&app->log_file, c->log_file);
 	prefer(&app->log_format, c->log_format);
@@ -358,7 +367,7 @@ static int app_run(struct app *app, const struct cmd *cmd, int argc, char **argv
 			    cmd->args ? cmd->args : "no arguments");
 	argv += r < 0 ? 0 : r;
 	if (r >= 0)
-		r = app_configure(app, &config, &e);
+		r = app_configure(app, cmd, opts, &config, &e);
 	if (r >= 0)
 		r = app_setup_output(app, &e);
 	if (r >= 0)
@@ -400,13 +409,10 @@ static int dispatch(struct app *app, int argc, char **argv)
 	return print_group(argv[0]);
 }
 
-int app_main(int argc, char **argv)
+static int app_main_as(int argc, char **argv, bool entrypoint)
 {
 	_cleanup_(err_done) struct err e = ERR_INIT;
-	const char *store = getenv("NVDRIVER_STORE");
-	struct app app = { .root = "/",
-			   .log_fd = -EBADF,
-			   .store_path = store && *store ? store : DEFAULT_STORE };
+	struct app app = { .root = "/", .log_fd = -EBADF, .entrypoint = entrypoint };
 	struct opt_set set = { .shorts = "+:" };
 	int at;
 
@@ -425,5 +431,16 @@ int app_main(int argc, char **argv)
 		at = 1;
 	log_setup(&(struct log_config){ .fd = -1, .file_fd = -1 });
 	close_fdp(&app.log_fd);
+	free(app.own_store);
 	return at;
+}
+
+int app_main(int argc, char **argv)
+{
+	return app_main_as(argc, argv, false);
+}
+
+int app_entrypoint(int argc, char **argv)
+{
+	return app_main_as(argc, argv, true) == 0 ? 0 : 1;
 }

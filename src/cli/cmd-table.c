@@ -19,6 +19,13 @@
 	X(history) \
 	X(recover) \
 	X(gc) \
+	X(container_init) \
+	X(container_build) \
+	X(container_load) \
+	X(container_update) \
+	X(container_unload) \
+	X(container_status) \
+	X(hook_kernel) \
 	X(gpu_list) \
 	X(gpu_info) \
 	X(gpu_export) \

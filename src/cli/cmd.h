@@ -23,6 +23,8 @@ struct app {
 	const char *log_file, *log_format, *color, *progress;
 	bool help;
 	int log_fd; /* owned; --log-file once open */
+	char *own_store; /* owned; what the verb's default_store() said */
+	bool entrypoint; /* under a vendor's name: what happens is said on stdout, what fails on stderr */
 };
 
 /* One option; its value lands at `offset` of the verb's own zeroed struct. */
@@ -63,6 +65,8 @@ struct cmd {
 	const struct opt *options; /* ends with name NULL; may be NULL */
 	size_t opts_size; /* a zeroed block of this size is given to run() */
 	unsigned flags;
+	/* Where the store is unless somebody says (caller frees, NULL without memory); NULL = /var/lib/nvdriver. */
+	char *(*default_store)(const struct app *app, const void *opts);
 	/* 0, or a negative code stored in e, or a positive exit status to use as it is (10 for findings). */
 	int (*run)(struct app *app, void *opts, int argc, char **argv, struct err *e);
 };
@@ -72,6 +76,8 @@ extern const struct opt app_options[]; /* common to every verb; offsets into str
 
 /* The whole program behind one argument vector: finds the verb, parses, opens, runs, reports. Returns the exit status. */
 int app_main(int argc, char **argv);
+/* The same under a vendor's name: steps are said on stdout, and any failure is exit status 1. */
+int app_entrypoint(int argc, char **argv);
 
 /* Results go to stdout: text, or one JSON object with "schema": "nvdriver.<command>/1" added. out_json() steals
  * the object and returns 0, or -errno stored in nothing (stdout is gone). */

@@ -17,6 +17,7 @@ static const struct {
 	{ "vgpu-util", compat_vgpu_util },
 	{ "nvidia-installer", compat_nvidia_installer },
 	{ "nvidia-uninstall", compat_nvidia_installer },
+	{ "nvidia-driver", compat_nvidia_driver },
 };
 
 /* A closed standard descriptor would be given to the next file opened, and our messages written into it. The
