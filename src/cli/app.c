@@ -427,7 +427,7 @@ static int app_main_as(int argc, char **argv, bool entrypoint)
 		at = -1;
 	at = at < 0 ? report(&app, "nvdriver", &e) : dispatch(&app, argc - at, argv + at);
 	/* A result that did not reach its reader is a failure. */
-	if (fflush(stdout) != 0 && at == 0)
+	if ((fflush(stdout) != 0 || ferror(stdout)) && at == 0)
 		at = 1;
 	log_setup(&(struct log_config){ .fd = -1, .file_fd = -1 });
 	close_fdp(&app.log_fd);
