@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * gengpudb GPUS.csv OUT.db: the GPU table as the SQLite file other programs know (table gpu_info), with what that
- * form has no column for in a second table, gpu_more. Run by the build. */
+ * gengpudb OUT.db GPUS.csv HOST.csv GUEST.csv PATCHES.csv RELEASES.csv: the GPU table as the SQLite file other programs
+ * know (table gpu_info), with what that form has no column for in a second table, gpu_more, and the tables of vGPU
+ * releases. Fails when a rule of the tables is broken. Run by the build. */
 #include "fd.h"
 #include "parse.h"
 #include "strbuf.h"
+#include "vgputables.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -114,7 +116,7 @@ static int add_rows(sqlite3 *db, struct span rest)
 	return r;
 }
 
-static int generate(const char *in, const char *out)
+static int generate(const char *out, const char *in, const char *const *others)
 {
 	_cleanup_free_ char *text = NULL;
 	sqlite3 *db = NULL;
@@ -129,6 +131,10 @@ static int generate(const char *in, const char *out)
 		r = -EIO;
 	if (r == 0)
 		r = add_rows(db, (struct span){ text, len });
+	if (r == 0)
+		r = vgputables_import(db, others);
+	if (r == 0)
+		r = vgputables_check(db);
 	if (r == 0 && sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
 		r = -EIO;
 	(void)sqlite3_close(db);
@@ -139,7 +145,7 @@ static int generate(const char *in, const char *out)
 
 int main(int argc, char **argv)
 {
-	int r = argc == 3 ? generate(argv[1], argv[2]) : -EINVAL;
+	int r = argc == 3 + VGPUTABLES ? generate(argv[1], argv[2], (const char *const *)argv + 3) : -EINVAL;
 
 	if (r < 0)
 		fprintf(stderr, "gengpudb: %s\n", strerror(-r));
