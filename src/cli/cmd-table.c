@@ -29,6 +29,8 @@
 	X(gpu_list) \
 	X(gpu_info) \
 	X(gpu_export) \
+	X(vgpu_drivers) \
+	X(vgpu_guest) \
 	X(runfile_info) \
 	X(runfile_list) \
 	X(runfile_verify) \

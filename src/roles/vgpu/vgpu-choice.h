@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Which vGPU branch fits a card, a Proxmox release and a kernel, and when none does, which kernel would. Pure. */
+
+#include "catalog.h"
+#include "vgpu-cards.h"
+
+struct choice_request {
+	const struct gpu_info *info; /* NULL = any card: bounds of PVE and kernel alone */
+	enum card_support support; /* of the card: unknown counts as native */
+	unsigned pve_major; /* 0 = any */
+	const char *kernel; /* NULL = any */
+};
+
+enum choice_verdict {
+	CHOICE_FITS,
+	CHOICE_KERNEL, /* fits but for the kernel */
+	CHOICE_NO,
+};
+
+struct choice {
+	const struct catalog_driver *driver;
+	enum choice_verdict verdict;
+	char *reason; /* owned; what keeps it from fitting, or why it fits */
+	const char *kernel_max; /* with the unlock patch where one is needed */
+};
+struct choices {
+	struct choice *v; /* owned; in the register's order */
+	size_t n;
+};
+void choices_done(struct choices *l);
+
+int choices_make(const struct catalog *c, const struct choice_request *q, struct choices *ret);
+
+/* The branch to propose: the first that fits and whose file can be had without the portal, else the first that fits, else
+ * (the kernel has to change) the same among those. NULL when none. */
+const struct choice *choices_best(const struct choices *l);
+const struct choice *choices_find(const struct choices *l, const char *branch);
+
+/* -- the kernel that goes with it -- */
+
+enum kernel_verdict {
+	KERNEL_KEEP, /* what boots next fits */
+	KERNEL_PIN, /* another one has to be pinned */
+	KERNEL_NONE, /* none within the bounds is to be had */
+};
+struct kernel_choice {
+	enum kernel_verdict verdict;
+	char *release; /* owned; to pin */
+	bool install; /* it is not installed yet */
+};
+void kernel_choice_done(struct kernel_choice *k);
+
+/* `next`: what the next boot enters. The newest of the installed and, failing that, of the archive's releases within the
+ * bounds ("6.8" covers 6.8.12-4-pve) is taken. */
+int kernel_choose(const char *next, char *const *installed, char *const *archive, const char *min,
+		  const char *max, struct kernel_choice *ret);
