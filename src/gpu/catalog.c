@@ -2,6 +2,7 @@
 #include "catalog.h"
 
 #include "datadir.h"
+#include "libsqlite.h"
 #include "parse.h"
 #include "strbuf.h"
 
@@ -164,8 +165,10 @@ int catalog_load(const char *path, struct catalog **ret, struct err *e)
 	_cleanup_(catalog_freep) struct catalog *c = calloc(1, sizeof(*c));
 	_cleanup_free_ char *file = path ? strdup(path) : datadir_path("gpu_info.db");
 	sqlite3 *db = NULL;
-	int r = 0;
+	int r = libsqlite_require(e);
 
+	if (r < 0)
+		return r;
 	if (!c || !file)
 		return err_oom(e);
 	if (sqlite3_open_v2(file, &db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK)
