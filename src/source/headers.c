@@ -67,6 +67,31 @@ static int unpack_file(int dirfd, const struct pkg_member *m, struct err *e)
 	return fchmod(fd, mode) < 0 ? err_errno(e, -errno, "writing %s", m->path) : 0;
 }
 
+/* A second name of a file that came before. In an .rpm the content comes with the last of the names. */
+static int unpack_hardlink(int dirfd, const struct pkg_member *m, struct err *e)
+{
+	_cleanup_close_ int from = -EBADF, to = -EBADF, fd = -EBADF;
+	const char *from_name, *to_name;
+	int r;
+
+	from = path_open_parent(dirfd, m->target, false, PATH_NO_SYMLINKS, &from_name);
+	if (from < 0)
+		return err_set(e, -ERR_SOURCE_MEMBER, "%s is a hard link to %s, which is not there", m->path,
+			       m->target);
+	to = path_open_parent(dirfd, m->path, true, PATH_NO_SYMLINKS, &to_name);
+	if (to < 0)
+		return err_errno(e, to, "making the directory of %s", m->path);
+	if (linkat(from, from_name, to, to_name, 0) < 0)
+		return err_set(e, -ERR_SOURCE_MEMBER, "%s is a hard link to %s: %m", m->path, m->target);
+	if (!m->size)
+		return 0;
+	fd = openat(to, to_name, O_WRONLY | O_TRUNC | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return err_errno(e, -errno, "writing %s", m->path);
+	r = pkg_member_to_fd(m, fd, e);
+	return r < 0 ? r : 0;
+}
+
 static int unpack_member(const struct pkg_member *m, void *arg, struct err *e)
 {
 	int dirfd = *(int *)arg;
@@ -80,7 +105,7 @@ static int unpack_member(const struct pkg_member *m, void *arg, struct err *e)
 	case PKG_LINK:
 		return unpack_link(dirfd, m, e);
 	case PKG_HARDLINK:
-		return err_set(e, -ERR_SOURCE_MEMBER, "%s is a hard link", m->path);
+		return unpack_hardlink(dirfd, m, e);
 	case PKG_DIR:
 	default:
 		return 0;
@@ -108,7 +133,7 @@ static int make_relative(const char *text, const char *absolute, struct strbuf *
 	return strbuf_puts(out, text);
 }
 
-static int relocate_makefile(int dirfd, const char *build, char **ret_source, struct err *e)
+int source_relocate_headers(int dirfd, const char *build, char **ret_source, struct err *e)
 {
 	static const char absolute[] = "include /usr/src/";
 	_cleanup_(strbuf_done) struct strbuf out = STRBUF_INIT(2 * MAKEFILE_MAX);
@@ -193,7 +218,7 @@ int source_kernel_headers(const char *which, const struct source_options *o, int
 	build = str_printf("usr/src/linux-headers-%s", release);
 	if (!build)
 		return err_oom(e);
-	r = relocate_makefile(dirfd, build, &source, e);
+	r = source_relocate_headers(dirfd, build, &source, e);
 	if (r < 0)
 		return r;
 	if (!path_exists(dirfd, source))

@@ -193,9 +193,7 @@ static bool link_escapes(const char *path, const char *target)
 
 static int member_type(struct archive_entry *en, const char *label, struct pkg_member *m, struct err *e)
 {
-	const char *hard = archive_entry_hardlink(en);
-
-	if (hard) {
+	if (m->target) {
 		m->type = PKG_HARDLINK;
 		return 0;
 	}
@@ -238,7 +236,7 @@ int pkg_walk(struct archive *a, const char *label, struct pkg_budget *budget, pk
 	int r;
 
 	for (;;) {
-		_cleanup_free_ char *path = NULL;
+		_cleanup_free_ char *path = NULL, *hard = NULL;
 		struct pkg_member m = { .data = a, .budget = budget };
 
 		r = archive_read_next_header(a, &en);
@@ -257,6 +255,12 @@ int pkg_walk(struct archive *a, const char *label, struct pkg_budget *budget, pk
 		m.size = archive_entry_size_is_set(en) && archive_entry_size(en) > 0
 			     ? (uint64_t)archive_entry_size(en)
 			     : 0;
+		if (archive_entry_hardlink(en)) {
+			r = member_path(label, archive_entry_hardlink(en), &hard, e);
+			if (r < 0)
+				return r;
+			m.target = hard;
+		}
 		r = member_type(en, label, &m, e);
 		if (r >= 0)
 			r = budget_member(budget, label, &m, e);

@@ -31,7 +31,8 @@ struct pkg_member {
 	enum pkg_type type;
 	mode_t mode; /* permission bits as the package has them; set-id included for information only */
 	uint64_t size;
-	const char *target; /* link text */
+	const char
+	    *target; /* link text; of a hard link: the clean path of the member it is another name of */
 	struct archive *data; /* for pkg_member_read() */
 	struct pkg_budget *budget;
 };

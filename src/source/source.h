@@ -113,6 +113,10 @@ int source_kernel_headers(const char *which, const struct source_options *o, int
 int source_kernel_rpm(int fd, const char *label, const char *release, int dirfd, char **ret_build_rel,
 		      struct err *e);
 
+/* Make the copy of an installed build tree relocatable: `build` below dirfd. *ret_source_rel: where its common sources
+ * are, `build` itself when it is not split; caller frees. */
+int source_relocate_headers(int dirfd, const char *build, char **ret_source_rel, struct err *e);
+
 /* Only the release `which` stands for today; refreshes the private index unless offline. */
 int source_kernel_release(const char *which, const struct source_options *o, char **ret_release,
 			  struct err *e);

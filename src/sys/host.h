@@ -31,6 +31,7 @@ int host_memory_available(const struct host *h, uint64_t *ret_bytes); /* bounded
 
 struct os_release {
 	char *id, *id_like, *version_id, *codename, *pretty_name, *platform_id;
+	char *rhel_version; /* CoreOS: the RHEL it is made of */
 };
 int os_release_parse(const char *text, size_t len, struct os_release *ret, struct err *e);
 void os_release_done(struct os_release *o);

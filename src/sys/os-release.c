@@ -23,6 +23,7 @@ static const struct {
 	{ "VERSION_CODENAME", offsetof(struct os_release, codename) },
 	{ "PRETTY_NAME", offsetof(struct os_release, pretty_name) },
 	{ "PLATFORM_ID", offsetof(struct os_release, platform_id) },
+	{ "RHEL_VERSION", offsetof(struct os_release, rhel_version) },
 };
 
 void os_release_done(struct os_release *o)

@@ -61,6 +61,7 @@ static void read_switches(char *const *environment, struct container_env *env)
 {
 	const char *type = value_of(environment, "DRIVER_TYPE");
 	const char *license = value_of(environment, "VGPU_LICENSE_SERVER_TYPE");
+	const char *preempt_rt = value_of(environment, "IGNORE_PREEMPT_RT_PRESENCE");
 
 	env->vgpu = type && strcmp(type, "vgpu") == 0;
 	env->license_nls = license && strcmp(license, "NLS") == 0;
@@ -69,6 +70,7 @@ static void read_switches(char *const *environment, struct container_env *env)
 	env->rdma_wanted = is_true(environment, "GPU_DIRECT_RDMA_ENABLED");
 	env->gds = is_true(environment, "GDS_ENABLED");
 	env->gdrcopy = is_true(environment, "GDRCOPY_ENABLED");
+	env->ignore_preempt_rt = preempt_rt && strcmp(preempt_rt, "1") == 0;
 	env->rhcos_image_missing = is_true(environment, "RHCOS_IMAGE_MISSING");
 }
 

@@ -26,6 +26,8 @@ struct container_env {
 	    module_type; /* KERNEL_MODULE_TYPE; unset: OPEN_KERNEL_MODULES_ENABLED decides if set, else auto */
 	bool use_host_mofed; /* USE_HOST_MOFED=true */
 	bool rdma_wanted; /* GPU_DIRECT_RDMA_ENABLED=true; active only with a network device beside it */
+	bool
+	    ignore_preempt_rt; /* IGNORE_PREEMPT_RT_PRESENCE=1: build for a fully preemptible kernel all the same */
 	bool gds, gdrcopy; /* GDS_ENABLED, GDRCOPY_ENABLED =true */
 	char *releasever; /* DNF_RELEASEVER; NULL = from the kernel */
 	char *rhel_version; /* RHEL_VERSION; NULL = found out */
