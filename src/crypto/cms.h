@@ -24,6 +24,12 @@ void cert_freep(struct cert **c);
 /* SHA-256 over the DER form, lower-case hex: the "certificate fingerprint" of a module set's key. */
 int cert_fingerprint(const struct cert *c, char ret_hex[SHA256_HEX_SIZE]);
 
+/* The DER form; caller frees. 0 or -ENOMEM. */
+int cert_der(const struct cert *c, uint8_t **ret, size_t *ret_len);
+/* What the kernel lists the key under, lower-case hex: the subject key identifier, else the serial number. */
+#define CERT_KEY_ID_SIZE 129
+int cert_key_id(const struct cert *c, char ret_hex[CERT_KEY_ID_SIZE]);
+
 struct cert_info {
 	char subject_cn[128], issuer_cn[128]; /* "" when the name has no common name */
 	char serial[128]; /* upper-case hex pairs joined by colons, as the module tools print it */

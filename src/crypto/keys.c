@@ -177,6 +177,41 @@ int cert_fingerprint(const struct cert *c, char ret_hex[SHA256_HEX_SIZE])
 	return 0;
 }
 
+int cert_der(const struct cert *c, uint8_t **ret, size_t *ret_len)
+{
+	unsigned char *p;
+	uint8_t *der;
+	int len = i2d_X509(c->x509, NULL);
+
+	if (len <= 0)
+		return -ENOMEM;
+	p = der = malloc((size_t)len);
+	if (!der)
+		return -ENOMEM;
+	(void)i2d_X509(c->x509, &p);
+	*ret = der;
+	*ret_len = (size_t)len;
+	return 0;
+}
+
+int cert_key_id(const struct cert *c, char ret_hex[CERT_KEY_ID_SIZE])
+{
+	const ASN1_OCTET_STRING *id = X509_get0_subject_key_id(c->x509);
+	const uint8_t *bytes =
+	    id ? ASN1_STRING_get0_data(id) : ASN1_STRING_get0_data(X509_get0_serialNumber(c->x509));
+	int len = id ? ASN1_STRING_length(id) : ASN1_STRING_length(X509_get0_serialNumber(c->x509));
+
+	if (len <= 0 || 2 * (size_t)len + 1 > CERT_KEY_ID_SIZE)
+		return -EINVAL;
+	/* The kernel leaves a leading zero octet out of what it lists. */
+	if (len > 1 && bytes[0] == 0) {
+		bytes++;
+		len--;
+	}
+	hex_encode(bytes, (size_t)len, ret_hex);
+	return 0;
+}
+
 void cert_describe(const struct cert *c, struct cert_info *ret)
 {
 	struct cert_info info = { 0 };
