@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 void toolchain_done(struct toolchain *t)
 {
@@ -137,12 +138,13 @@ static bool is_clang(const char *text)
 	return strstr(text, "clang") != NULL;
 }
 
+/* Modules may be compiled by another minor version: it takes the same flags and lays structures out alike. */
 static bool same_compiler(const char *a, const char *b)
 {
 	unsigned long amajor, aminor, bmajor, bminor;
 
 	return is_clang(a) == is_clang(b) && version_number(a, &amajor, &aminor) &&
-	       version_number(b, &bmajor, &bminor) && amajor == bmajor && aminor == bminor;
+	       version_number(b, &bmajor, &bminor) && amajor == bmajor;
 }
 
 static int find_tool(const char *name, const char *package, char **ret, struct err *e)
@@ -163,21 +165,87 @@ static int find_tool(const char *name, const char *package, char **ret, struct e
 	return r < 0 ? err_errno(e, r, "looking for %s", name) : 0;
 }
 
-/* The program CONFIG_CC_VERSION_TEXT begins with ("gcc-12"), then the family's plain name. */
-static int find_compiler(const char *kernel_cc, char **ret, struct err *e)
+/* Where a compiler of the kernel's may be, the likeliest first: the program CONFIG_CC_VERSION_TEXT begins with ("gcc-12"), the
+ * family's plain name, one of that major version beside it, and that of a RHEL toolset. */
+static int list_compilers(const char *kernel_cc, char ***ret)
 {
+	const char *family = is_clang(kernel_cc) ? "clang" : "gcc";
 	struct span text = SPAN(kernel_cc), word;
-	_cleanup_free_ char *name = NULL;
+	_cleanup_free_ char *named = NULL, *versioned = NULL, *toolset = NULL;
+	unsigned long major, minor;
 
-	if (span_word(&text, &word)) {
-		name = span_dup(word);
-		if (!name)
-			return err_oom(e);
-		if (name_is_safe(name) && (strncmp(name, "gcc", 3) == 0 || strncmp(name, "clang", 5) == 0) &&
-		    spawn_find(name, ret) == 0)
+	if (span_word(&text, &word))
+		named = span_dup(word);
+	if (named && name_is_safe(named) && strncmp(named, family, strlen(family)) == 0 &&
+	    strv_push(ret, named) < 0)
+		return -ENOMEM;
+	if (strv_push(ret, family) < 0)
+		return -ENOMEM;
+	if (!version_number(kernel_cc, &major, &minor))
+		return 0;
+	versioned = str_printf("%s-%lu", family, major);
+	toolset = str_printf("/opt/rh/gcc-toolset-%lu/root/usr/bin/%s", major, family);
+	return !versioned || !toolset || strv_push(ret, versioned) < 0 || strv_push(ret, toolset) < 0
+		   ? -ENOMEM
+		   : 0;
+}
+
+/* 1 = there it is and its version known, 0 = not installed. */
+static int look_at_compiler(const char *name, struct store *store, char **ret_path, char **ret_version,
+			    struct err *e)
+{
+	_cleanup_free_ char *path = NULL;
+	int r;
+
+	if (name[0] == '/') {
+		path = access(name, X_OK) == 0 ? strdup(name) : NULL;
+	} else {
+		r = spawn_find(name, &path);
+		if (r < 0 && r != -ENOENT)
+			return err_errno(e, r, "looking for %s", name);
+	}
+	if (!path)
+		return 0;
+	r = version_text(store, path, ret_version, e);
+	if (r < 0)
+		return r;
+	*ret_path = TAKE_PTR(path);
+	return 1;
+}
+
+/* The first of the kernel's major version, else the first there is. */
+static int find_compiler(const char *kernel_cc, struct store *store, struct toolchain *tc, struct err *e)
+{
+	_cleanup_strv_ char **names = NULL;
+	int r = 0;
+
+	if (list_compilers(kernel_cc, &names) < 0)
+		return err_oom(e);
+	for (char **n = names; *n; n++) {
+		_cleanup_free_ char *path = NULL, *version = NULL;
+
+		r = look_at_compiler(*n, store, &path, &version, e);
+		if (r < 0)
+			return r;
+		if (r == 0)
+			continue;
+		if (!tc->cc || same_compiler(kernel_cc, version)) {
+			free(tc->cc);
+			free(tc->cc_version);
+			tc->cc = TAKE_PTR(path);
+			tc->cc_version = TAKE_PTR(version);
+		}
+		if (same_compiler(kernel_cc, tc->cc_version))
 			return 0;
 	}
-	return is_clang(kernel_cc) ? find_tool("clang", "clang", ret, e) : find_tool("gcc", "gcc", ret, e);
+	return tc->cc ? 0 : find_tool(is_clang(kernel_cc) ? "clang" : "gcc", "it", &tc->cc, e);
+}
+
+static int named_compiler(const char *name, struct store *store, struct toolchain *tc, struct err *e)
+{
+	int r = find_tool(name, "that compiler", &tc->cc, e);
+
+	return r < 0 ? r : version_text(store, tc->cc, &tc->cc_version, e);
 }
 
 int toolchain_choose(const struct ktree *t, const char *cc_wanted, struct store *store, struct toolchain *ret,
@@ -189,8 +257,8 @@ int toolchain_choose(const struct ktree *t, const char *cc_wanted, struct store 
 	int r;
 
 	(void)ktree_config(t, "CC_VERSION_TEXT", &kernel_cc);
-	r = cc_wanted ? find_tool(cc_wanted, "that compiler", &tc.cc, e)
-		      : find_compiler(kernel_cc ? kernel_cc : "gcc", &tc.cc, e);
+	r = cc_wanted ? named_compiler(cc_wanted, store, &tc, e)
+		      : find_compiler(kernel_cc ? kernel_cc : "gcc", store, &tc, e);
 	if (r < 0)
 		return r;
 	r = find_tool(lld ? "ld.lld" : "ld", lld ? "lld" : "binutils", &tc.ld, e);
@@ -200,9 +268,6 @@ int toolchain_choose(const struct ktree *t, const char *cc_wanted, struct store 
 	if (r < 0)
 		return r;
 	r = find_tool("make", "make", &tc.make, e);
-	if (r < 0)
-		return r;
-	r = version_text(store, tc.cc, &tc.cc_version, e);
 	if (r < 0)
 		return r;
 	r = version_text(store, tc.ld, &tc.ld_version, e);

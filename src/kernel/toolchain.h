@@ -18,7 +18,8 @@ struct toolchain {
 
 void toolchain_done(struct toolchain *t);
 
-/* Chooses the compiler the kernel was built with when it is installed, else the plain one of the same family.
+/* Chooses a compiler of the family and major version the kernel was built with when one is installed (also one of RHEL's
+ * toolsets), else the plain one of the family, with a note.
  * cc_wanted (may be NULL): name or path to use instead. Version texts are asked from the tool once and kept in the
  * store (may be NULL) below objects/, keyed by the program's path, size, mtime and inode, so that a later call
  * starts no child. ERR_TOOL_MISSING names what to install. */
