@@ -41,6 +41,7 @@ struct build {
 	char source_digest[65];
 	json_t *files; /* of the source directory, with digests */
 	char key[65], probe_key[65];
+	char symvers_sha256[65]; /* of extra_symvers; "" = none */
 	char *build_path;
 	struct modbuild_result out;
 	struct spawn make;
@@ -116,14 +117,15 @@ static void key_options(const struct modbuild *b, struct strbuf *out)
 		(void)strbuf_printf(out, "variables %s\n", b->make_variables);
 }
 
-static int key_symvers(const struct modbuild *b, struct strbuf *out, struct err *e)
+/* "" without one. */
+static int symvers_digest(const struct modbuild *b, char ret[65], struct err *e)
 {
 	_cleanup_free_ char *bytes = NULL;
-	char hex[SHA256_HEX_SIZE];
 	uint8_t digest[SHA256_SIZE];
 	size_t len;
 	int r;
 
+	ret[0] = '\0';
 	if (!b->extra_symvers)
 		return 0;
 	r = read_file_at(AT_FDCWD, b->extra_symvers, SYMVERS_MAX, &bytes, &len);
@@ -131,9 +133,18 @@ static int key_symvers(const struct modbuild *b, struct strbuf *out, struct err 
 		return err_errno(e, r, "%s", b->extra_symvers);
 	if (sha256_bytes(bytes, len, digest) < 0)
 		return err_oom(e);
-	hex_encode(digest, sizeof(digest), hex);
-	(void)strbuf_printf(out, "symvers %s\n", hex);
+	hex_encode(digest, sizeof(digest), ret);
 	return 0;
+}
+
+static int key_symvers(const struct modbuild *b, struct strbuf *out, struct err *e)
+{
+	char hex[65];
+	int r = symvers_digest(b, hex, e);
+
+	if (r == 0 && *hex)
+		(void)strbuf_printf(out, "symvers %s\n", hex);
+	return r;
 }
 
 static int compute_key(const struct modbuild *b, const char *source_digest, char ret[65], struct err *e)
@@ -442,6 +453,7 @@ static int run_make(struct build *w, char **ret_log, struct err *e)
 
 static int restore_probes(struct build *w, struct err *e)
 {
+	_cleanup_free_ char *flags = NULL;
 	char sha256[SHA256_HEX_SIZE];
 	int r;
 
@@ -449,8 +461,12 @@ static int restore_probes(struct build *w, struct err *e)
 	r = sha256_file_at(w->build_fd, "conftest.sh", sha256);
 	if (r < 0)
 		return err_errno(e, r, "conftest.sh");
-	r = probes_key(sha256, w->b->ktree->identity, w->b->tools->cc_version,
-		       w->b->make_variables ? w->b->make_variables : "", w->probe_key);
+	/* One of the probes looks into the network driver's symbols. */
+	flags = str_printf("%s%s%s", w->b->make_variables ? w->b->make_variables : "",
+			   *w->symvers_sha256 ? " symvers " : "", w->symvers_sha256);
+	if (!flags)
+		return err_oom(e);
+	r = probes_key(sha256, w->b->ktree->identity, w->b->tools->cc_version, flags, w->probe_key);
 	if (r < 0)
 		return err_errno(e, r, "key of the configure answers");
 	if (w->b->no_cache)
@@ -555,6 +571,8 @@ static json_t *make_record(const struct build *w, json_t *modules)
 	if (r && w->probe_key[0]) /* who carries the set elsewhere takes the answers along */
 		json_object_set_new(r, "probes", json_string(w->probe_key));
 	if (r)
+		json_object_set_new(r, "foreign_symvers_sha256", json_string(w->symvers_sha256));
+	if (r)
 		json_object_set_new(r, "created_unix_s", json_integer((json_int_t)time(NULL)));
 	return r;
 }
@@ -640,6 +658,9 @@ int modbuild_run(const struct modbuild *b, struct store *store, struct modbuild_
 	if (r < 0)
 		return r;
 	memcpy(w.out.key, w.key, sizeof(w.key));
+	r = symvers_digest(b, w.symvers_sha256, e);
+	if (r < 0)
+		return r;
 	r = modset_reuse(store, w.key, e);
 	w.out.hit = r > 0;
 	if (r == 0)

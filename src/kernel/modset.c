@@ -55,6 +55,11 @@ static bool record_matches(const json_t *r, const struct modset_want *w)
 	for (size_t i = 0; i < ARRAY_LEN(exact); i++)
 		if (exact[i].want && !str_is(r, exact[i].key, exact[i].want))
 			return false;
+	/* Sets of earlier releases do not say: they were built without any. */
+	if (w->foreign_symvers_sha256 &&
+	    strcmp(str_of(r, "foreign_symvers_sha256") ? str_of(r, "foreign_symvers_sha256") : "",
+		   w->foreign_symvers_sha256) != 0)
+		return false;
 	return !w->banner || !str_of(r, "banner") || str_is(r, "banner", w->banner);
 }
 

@@ -20,6 +20,8 @@ struct modset_want {
 	const char *certificate; /* sha256 fingerprint, MODSET_UNSIGNED, or NULL = any (signed preferred) */
 	const char *hash; /* NULL = any */
 	const char *vermagic; /* NULL = not compared */
+	const char
+	    *foreign_symvers_sha256; /* of the network driver's symbols; "" = built without; NULL = any */
 	const char *banner; /* compared when the record knows one; NULL = not compared */
 };
 
