@@ -4,6 +4,7 @@
 #include "cms.h"
 #include "digest.h"
 #include "fd.h"
+#include "flavour.h"
 #include "kernelpkg.h"
 #include "keys.h"
 #include "ktree.h"
@@ -25,7 +26,7 @@
 struct prepare {
 	struct engine *en;
 	const struct prepare_request *q;
-	const char *flavour;
+	const char *flavour; /* "auto" until the driver's tree is known */
 	json_t *stages; /* owned */
 	bool plan_only;
 	uint64_t stage_began_ns;
@@ -434,19 +435,22 @@ static void build_parts_done(struct build_parts *b)
 /* 1 = found and verified. */
 static int modules_find(struct prepare *p, const struct patchset *patches, struct err *e)
 {
-	char fingerprint[65] = MODSET_UNSIGNED;
+	char fingerprint[65] = MODSET_UNSIGNED, symvers[SHA256_HEX_SIZE] = "";
 	struct modset_want want = { .driver = p->version,
 				    .flavour = p->flavour,
 				    .release = p->release,
 				    .arch = p->arch,
 				    .patch_digest = patches->digest,
 				    .certificate = fingerprint,
-				    .vermagic = p->ktree ? p->ktree->vermagic : NULL };
+				    .vermagic = p->ktree ? p->ktree->vermagic : NULL,
+				    .foreign_symvers_sha256 = symvers };
 	json_t *record = NULL;
 	int r;
 
 	if (!p->en->store)
 		return 0;
+	if (p->q->extra_symvers && (r = sha256_file_at(AT_FDCWD, p->q->extra_symvers, symvers)) < 0)
+		return err_errno(e, r, "%s", p->q->extra_symvers);
 	if (p->cert_path && (r = modset_cert_fingerprint(p->cert_path, fingerprint, e)) < 0)
 		return r;
 	r = modset_find(p->en->store, &want, p->set_key, &record, e);
@@ -497,6 +501,8 @@ static int modules_build(struct prepare *p, const struct build_parts *parts, cha
 			      .patches = &parts->patches,
 			      .host = p->en->host,
 			      .jobs = p->q->jobs,
+			      .extra_symvers = p->q->extra_symvers,
+			      .make_variables = p->q->make_variables,
 			      .log_dir = log_dir };
 	struct modbuild_result res = { 0 };
 	json_t *record = NULL;
@@ -631,10 +637,38 @@ static int prepare_package(struct prepare *p, struct err *e)
 				 "vendor-format precompiled package", e);
 }
 
+/* -- flavour -- */
+
+/* Known only once the driver is: its own list of cards decides first. */
+static int prepare_flavour(struct prepare *p, struct err *e)
+{
+	_cleanup_(flavour_choice_done) struct flavour_choice choice = { 0 };
+	_cleanup_free_ char *text = NULL;
+	_cleanup_close_ int tree_fd = -EBADF;
+	json_t *record = NULL;
+	int r;
+
+	if (strcmp(p->flavour, "auto") != 0)
+		return 0;
+	stage_begin(p);
+	if (!*p->tree_id)
+		return stage_end(p, "flavour", "would do", STORE_KIND_COUNT, NULL,
+				 "choose the modules by this machine's GPUs", e);
+	r = store_tree_open(p->en->store, p->tree_id, &tree_fd, &record, e);
+	json_decref(record);
+	if (r == 0)
+		r = flavour_choose(p->en->host, tree_fd, p->version, &choice, e);
+	if (r < 0)
+		return r;
+	p->flavour = choice.flavour;
+	text = str_printf("%s modules: %s", choice.flavour, choice.why);
+	return text ? stage_end(p, "flavour", "done", STORE_KIND_COUNT, NULL, text, e) : err_oom(e);
+}
+
 static int prepare_all(struct prepare *p, struct err *e)
 {
-	static int (*const steps[])(struct prepare *, struct err *) = { prepare_kernel, prepare_key,
-									prepare_modules };
+	static int (*const steps[])(struct prepare *, struct err *) = { prepare_flavour, prepare_kernel,
+									prepare_key, prepare_modules };
 	int r = p->q->tree_id ? tree_given(p, e) : prepare_tree(p, e);
 
 	if (p->q->no_modules)
@@ -653,8 +687,9 @@ static int prepare_check_request(const struct prepare_request *q, const char *fl
 			       "name a driver: a version, apt:VERSION, a file, a directory or a URL");
 	if (!!q->key != !!q->cert)
 		return err_set(e, ERR_USAGE, "--key and --cert go together");
-	if (strcmp(flavour, "proprietary") != 0 && strcmp(flavour, "open") != 0)
-		return err_set(e, ERR_USAGE, "--flavour is proprietary or open, not '%s'", flavour);
+	if (strcmp(flavour, "proprietary") != 0 && strcmp(flavour, "open") != 0 &&
+	    strcmp(flavour, "auto") != 0)
+		return err_set(e, ERR_USAGE, "--flavour is proprietary, open or auto, not '%s'", flavour);
 	return 0;
 }
 

@@ -16,7 +16,9 @@ struct prepare_request {
 	char *const *mirrors;
 	const char *kernel; /* release; "apt:FLAVOUR" or "apt:RELEASE"; NULL = the host's own */
 	const char *kernel_source, *kernel_output; /* explicit build tree */
-	const char *flavour; /* NULL = "proprietary" */
+	const char *flavour; /* "proprietary", "open" or "auto" (flavour.h); NULL = "proprietary" */
+	const char *extra_symvers; /* the network driver's Module.symvers, for nvidia-peermem; NULL = none */
+	const char *make_variables; /* blank-separated NAME=VALUE for the build; NULL = none */
 	char *const *patches; /* further patch files, strv or NULL */
 	const char *key, *cert; /* sign with these; both or neither */
 	int passphrase_fd; /* -1 = none */
