@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "container-ktree.h"
 
+#include "bundle.h"
+#include "container-packages.h"
 #include "container-variant.h"
 #include "fd.h"
 #include "log.h"
@@ -205,6 +207,38 @@ static int from_user(struct search *s, struct ktree **ret, struct err *e)
 	return ktree_find(&where, ret, e);
 }
 
+static int from_bundle(struct search *s, struct ktree **ret, struct err *e)
+{
+	const struct bundle_places where = { .named = s->o->bundle,
+					     .container = s->host,
+					     .node = s->o->node };
+	_cleanup_free_ char *text = NULL;
+	int r;
+
+	if (!s->o->store)
+		return err_set(e, ERR_STORE_MISSING, "there is no store to unpack one into");
+	r = bundle_kernel_tree(&where, s->o->store, s->o->bundle_cert, s->release, s->env->arch, ret, &text,
+			       e);
+	return r == -ENOENT ? err_set(e, ERR_KTREE_NOT_FOUND, "%s", text ? text : "there is none") : r;
+}
+
+static int from_packages(struct search *s, struct ktree **ret, struct err *e)
+{
+	if (s->o->no_packages)
+		return err_set(e, ERR_KTREE_NOT_FOUND, "not to be asked");
+	return container_packages_tree(s->host, s->env, s->release, s->o, ret, e);
+}
+
+static int from_installation(struct search *s, struct ktree **ret, struct err *e)
+{
+	int r;
+
+	if (s->o->no_packages || !s->o->may_install)
+		return -ENOENT;
+	r = container_packages_install(s->host, s->env, s->release, s->o, e);
+	return r < 0 ? r : from_root(s, s->host, ret, e);
+}
+
 /* -- the order -- */
 
 /* -ENOENT without a message: not asked for, nothing to report. */
@@ -216,6 +250,9 @@ static const struct place {
 	{ CONTAINER_KTREE_CONTAINER, from_container },
 	{ CONTAINER_KTREE_NODE, from_node },
 	{ CONTAINER_KTREE_STORE, from_store },
+	{ CONTAINER_KTREE_BUNDLE, from_bundle },
+	{ CONTAINER_KTREE_PACKAGES, from_packages },
+	{ CONTAINER_KTREE_INSTALLED, from_installation },
 };
 
 /* 1 = accepted, 0 = go on with the next place. */
