@@ -16,6 +16,7 @@
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct log_config config = { .fd = -1, .file_fd = -1, .level = LOG_INFO_LEVEL };
+static int also_info_fd = -1, also_fd = -1;
 static enum progress_mode progress_mode = PROGRESS_AUTO;
 static bool bar_is_shown; /* the cursor stands in a progress line */
 
@@ -32,6 +33,15 @@ void log_setup(const struct log_config *c)
 {
 	pthread_mutex_lock(&mutex);
 	config = *c;
+	also_info_fd = also_fd = -1;
+	pthread_mutex_unlock(&mutex);
+}
+
+void log_also(int info_fd, int fd)
+{
+	pthread_mutex_lock(&mutex);
+	also_info_fd = info_fd;
+	also_fd = fd;
 	pthread_mutex_unlock(&mutex);
 }
 
@@ -156,6 +166,9 @@ void log_msg(enum log_level level, const char *fmt, ...)
 		if (config.fd >= 0 && level <= config.level)
 			(config.format == LOG_FORMAT_JSON ? write_json : write_text)(fd_of(level), level,
 										     strbuf_str(&text));
+		if (level <= config.level && (level >= LOG_INFO_LEVEL ? also_info_fd : also_fd) >= 0)
+			write_text(level >= LOG_INFO_LEVEL ? also_info_fd : also_fd, level,
+				   strbuf_str(&text));
 		if (config.file_fd >= 0)
 			(config.format == LOG_FORMAT_JSON ? write_json : write_file_text)(
 			    config.file_fd, level, strbuf_str(&text));

@@ -22,6 +22,8 @@ struct log_config {
 };
 
 void log_setup(const struct log_config *c);
+/* What is no warning goes to info_fd as well, the rest to fd; both borrowed, until the next log_setup(). -1 = nowhere else. */
+void log_also(int info_fd, int fd);
 void log_msg(enum log_level level, const char *fmt, ...) _printf_(2, 3);
 
 #define log_error(...) log_msg(LOG_ERROR_LEVEL, __VA_ARGS__)

@@ -4,8 +4,10 @@
 #include "cmd-container.h"
 #include "container-run.h"
 #include "container-status.h"
+#include "log.h"
 #include "ui.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 #include <unistd.h>
@@ -155,8 +157,30 @@ int container_cmd_run(struct app *app, const struct container_opts *o, char *con
 VERB(init, CONTAINER_INIT)
 VERB(build, CONTAINER_BUILD)
 VERB(load, CONTAINER_LOAD)
-VERB(update, CONTAINER_UPDATE)
 VERB(unload, CONTAINER_UNLOAD)
+
+/* -- update -- */
+
+/* One of the running instance's own streams; -1 when there is none to be had. */
+static int instance_stream(const struct host *h, int pid, int stream)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "%d/fd/%d", pid, stream);
+	return openat(h->proc_fd, path, O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
+/* An update is made beside a running instance, often by a hook nobody watches: the instance's log shows it too. Until the end of
+ * the process, for the failure that ends us is a message as well. */
+static int update_cmd(struct app *app, void *opts, int argc _unused_, char **argv _unused_, struct err *e)
+{
+	const struct host *h = app->engine->host;
+	int pid;
+
+	if (h->proc_fd >= 0 && container_lock_holder(h, &pid) == 0)
+		log_also(instance_stream(h, pid, STDOUT_FILENO), instance_stream(h, pid, STDERR_FILENO));
+	return container_cmd_run(app, opts, environ, CONTAINER_UPDATE, e);
+}
 
 /* -- status -- */
 

@@ -24,6 +24,8 @@
 	X(container_load) \
 	X(container_update) \
 	X(container_unload) \
+	X(container_reload_nvidia_peermem) \
+	X(container_probe_nvidia_peermem) \
 	X(container_status) \
 	X(hook_kernel) \
 	X(gpu_list) \

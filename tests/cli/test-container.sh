@@ -46,10 +46,30 @@ slug "... with its slug" 3 config-invalid container init --root "$root"
 export DRIVER_VERSION=535.1 TARGETARCH=amd64
 run container init --dry-run --root "$root"
 equals "a dry run says the steps" "$rc $(awk '{print $1}' "$work/out" | tr '\n' ' ')" \
-	"0 not-ready check driver user-space module-type sources unload unexport build install load export daemons ready digest hook "
+	"0 not-ready check version driver user-space module-type sources unload unexport build install load export daemons ready digest hook "
 run container status --root "$root" --json
 check "status answers where nothing ever ran" grep -q '"schema": "nvdriver.container-status/1"' "$work/out"
 check "... and made nothing" test ! -e "$root/run"
+mkdir -p "$root/sys/module"
+run container probe_nvidia_peermem --root "$root"
+equals "the peer-memory probe is well where there is no network driver" "$rc" 0
+mkdir -p "$root/sys/module/mlx5_core"
+echo 0 >"$root/sys/module/mlx5_core/refcnt"
+status "... and not where there is one" 1 container probe_nvidia_peermem --root "$root"
+
+# The container's log shows an update made beside it: what it says goes to the instance's own streams too.
+mkdir -p "$root/run/nvidia" "$root/proc/4711/fd"
+echo 4711 >"$root/run/nvidia/nvidia-driver.pid"
+: >"$root/proc/4711/fd/1"
+: >"$root/proc/4711/fd/2"
+(
+	flock -n 9
+	"$NVDRIVER" --root "$root" container update --kernel 5.14.0-1.el9_2.x86_64 >"$work/out" 2>"$work/err"
+) 9<>"$root/run/nvidia/nvidia-driver.pid"
+check "an update is said in the running instance's log" grep -q "kernel 5.14.0-1.el9_2.x86_64: update" "$root/proc/4711/fd/1"
+check "... its failure on the instance's stderr" grep -q "there is no /drivers" "$root/proc/4711/fd/2"
+check "... and on our own" grep -q "there is no /drivers" "$work/err"
+rm "$root/run/nvidia/nvidia-driver.pid"
 unset NVDRIVER_STORE
 run container status --root "$root"
 equals "... without a store too" "$rc" 0

@@ -104,7 +104,8 @@ int container_ops_real(const struct host *h, const char *modules_dir, struct con
 				     .now_ms = real_now_ms,
 				     .label = real_label,
 				     .arg = (void *)h };
-	int r = modload_ops_real_dir(h, modules_dir, &ops.kernel, e);
+	/* A directory that stands for a machine (an image being built) has no kernel to load into. */
+	int r = h->is_running ? modload_ops_real_dir(h, modules_dir, &ops.kernel, e) : 0;
 
 	if (r < 0)
 		return r;

@@ -22,7 +22,7 @@ struct container_ops {
 	void *arg;
 };
 
-/* The real ones. The kernel's own modules are those of modules_dir. The five signals of an entrypoint (HUP, INT, QUIT,
+/* The real ones; for a root that is not the running machine without the kernel's. The kernel's own modules are those of modules_dir. The five signals of an entrypoint (HUP, INT, QUIT,
  * PIPE, TERM) are caught from here on, as often as they come: before the first wait() they set base/interrupt.h's flag. */
 int container_ops_real(const struct host *h, const char *modules_dir, struct container_ops *ret,
 		       struct err *e);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "container-prepare.h"
 
+#include "container-catalog.h"
 #include "container-export.h"
 #include "fd.h"
 #include "install.h"
@@ -32,6 +33,33 @@ char *container_plain_version(const char *version)
 
 	return n > suffix && strcmp(version + n - suffix, "-grid") == 0 ? strndup(version, n - suffix)
 									: strdup(version);
+}
+
+/* -- which driver -- */
+
+int container_choose_version(struct container *c, struct err *e)
+{
+	_cleanup_(err_done) struct err why = ERR_INIT;
+	struct container_vgpu_places places;
+	char *version = NULL;
+	int r;
+
+	if (!c->env->vgpu || !c->env->vgpu_version_check)
+		return 0;
+	container_vgpu_places(c->h, &places);
+	r = container_vgpu_choose(c->h, &places, &version, &why);
+	if (r == -ERR_VGPU_CONFIG_SPACE) {
+		log_warn("taken for passthrough: %s", why.reason ? why.reason : err_sentence(r));
+		return 0;
+	}
+	if (r < 0)
+		err_move(e, &why);
+	if (r <= 0)
+		return r;
+	log_info("guest driver %s chosen from the catalog", version);
+	free(c->version);
+	c->version = version;
+	return 0;
 }
 
 /* -- the tree -- */

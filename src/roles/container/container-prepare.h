@@ -7,6 +7,10 @@
 #include "container.h"
 #include "parse.h"
 
+/* A vGPU guest's driver version is the catalog's choice for the host it runs on, unless the environment switches that off; then and
+ * elsewhere it is DRIVER_VERSION. ERR_VGPU_NO_MATCH; what cannot be counted is treated as passthrough, and said. */
+int container_choose_version(struct container *c, struct err *e);
+
 /* Finds the driver's tree: drivers/NVIDIA-Linux-<arch>-<ver>.run (known to the store by the sums in its header, so a run file seen
  * before is not read again), else the store's tree of that version. Sets tree_id. ERR_DRIVER_NOT_PREPARED, errors of
  * prepare_run(). */

@@ -109,7 +109,9 @@ struct step {
 };
 
 #define PREPARE_STEPS                                                                                        \
-	{ "driver", "find the driver in the store, else unpack its run file", container_prepare_tree },      \
+	{ "version", "choose the driver version (a vGPU guest's from the catalog)",                          \
+	  container_choose_version },                                                                        \
+	    { "driver", "find the driver in the store, else unpack its run file", container_prepare_tree },  \
 	    { "user-space", "install the user space into the container unless it is there",                  \
 	      container_prepare_userspace },                                                                 \
 	    { "module-type", "choose open or proprietary modules", container_prepare_flavour },              \
@@ -154,6 +156,8 @@ static const struct step build_steps[] = {
 	{ 0 },
 };
 static const struct step update_steps[] = {
+	{ "version", "choose the driver version (a vGPU guest's from the catalog)",
+	  container_choose_version },
 	{ "driver", "find the driver in the store, else unpack its run file", container_prepare_tree },
 	{ "module-type", "choose open or proprietary modules", container_prepare_flavour },
 	{ "build", "find the modules for that kernel in the store, else build them", step_build },
@@ -168,14 +172,15 @@ static const struct command {
 	const char *name;
 	const struct step *steps;
 	bool locks; /* changes what only one instance may change */
+	bool loads; /* needs the running kernel */
 	bool stays; /* takes everything back when it ends */
 	bool needs_driver; /* DRIVER_VERSION and TARGETARCH */
 } commands[] = {
-	[CONTAINER_INIT] = { "init", init_steps, true, true, true },
-	[CONTAINER_BUILD] = { "build", build_steps, true, false, true },
-	[CONTAINER_LOAD] = { "load", load_steps, true, true, true },
-	[CONTAINER_UPDATE] = { "update", update_steps, false, false, true },
-	[CONTAINER_UNLOAD] = { "unload", unload_steps, true, false, false },
+	[CONTAINER_INIT] = { "init", init_steps, true, true, true, true },
+	[CONTAINER_BUILD] = { "build", build_steps, true, false, false, true },
+	[CONTAINER_LOAD] = { "load", load_steps, true, true, true, true },
+	[CONTAINER_UPDATE] = { "update", update_steps, false, false, false, true },
+	[CONTAINER_UNLOAD] = { "unload", unload_steps, true, true, false, false },
 };
 
 static int run_steps(struct container *c, const struct step *s, struct err *e)
@@ -297,6 +302,9 @@ int container_run(struct container *c, enum container_command command, struct er
 	const struct command *cmd = &commands[command];
 	int r = cmd->needs_driver ? container_env_require_driver(c->env, e) : 0;
 
+	if (r == 0 && cmd->loads && !c->ops->kernel.insert)
+		r = err_set(e, ERR_USAGE, "%s works on the running kernel; --root names another machine",
+			    cmd->name);
 	if (r == 0 && cmd->locks)
 		r = container_lock_take(c->h, (int)getpid(), &c->lock, e);
 	if (r < 0)

@@ -58,6 +58,8 @@ static const struct {
 	{ ERR_MODULE_LOAD, "module-load" },
 	{ ERR_MODULE_MISSING, "module-load" },
 	{ ERR_MODULE_PERMISSION, "module-load" },
+	{ ERR_VGPU_NO_MATCH, "vgpu-no-match" },
+	{ ERR_VGPU_CATALOG, "vgpu-no-match" },
 	{ ERR_DAEMON, "daemon" },
 	{ ERR_LICENCE_INPUT, "daemon" },
 	{ ERR_USAGE, "usage" },
