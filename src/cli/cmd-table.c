@@ -31,6 +31,10 @@
 	X(gpu_list) \
 	X(gpu_info) \
 	X(gpu_export) \
+	X(vgpu_step) \
+	X(vgpu_plan) \
+	X(vgpu_undo) \
+	X(vgpu_remove) \
 	X(vgpu_drivers) \
 	X(vgpu_guest) \
 	X(runfile_info) \

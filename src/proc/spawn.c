@@ -594,13 +594,12 @@ int spawn_run(struct spawn *s, struct err *e)
 	return run_child(s, found ? found : s->argv[0], e);
 }
 
-int spawn_check(struct spawn *s, struct err *e)
+int spawn_judge(const struct spawn *s, struct err *e)
 {
-	int r = spawn_run(s, e);
 	const char *tail = s->tail ? s->tail : "";
 
-	if (r < 0 || s->status == 0)
-		return r;
+	if (s->status == 0)
+		return 0;
 	if (s->status > 128)
 		(void)err_set(e, -ERR_SPAWN, "%s: %s was killed by signal %d%s%s", s->what, s->argv[0],
 			      s->status - 128, *tail ? "\n" : "", tail);
@@ -608,4 +607,11 @@ int spawn_check(struct spawn *s, struct err *e)
 		(void)err_set(e, -ERR_SPAWN, "%s: %s ended with status %d%s%s", s->what, s->argv[0],
 			      s->status, *tail ? "\n" : "", tail);
 	return err_object(e, "%s", s->argv[0]);
+}
+
+int spawn_check(struct spawn *s, struct err *e)
+{
+	int r = spawn_run(s, e);
+
+	return r < 0 ? r : spawn_judge(s, e);
 }

@@ -58,6 +58,8 @@ int spawn_env(struct spawn *s, const char *name, const char *value);
 int spawn_run(struct spawn *s, struct err *e);
 /* Same, and a status other than 0 is ERR_SPAWN with the last lines in the reason. */
 int spawn_check(struct spawn *s, struct err *e);
+/* The second half of it: 0 when the results say status 0, else ERR_SPAWN. */
+int spawn_judge(const struct spawn *s, struct err *e);
 
 /* Find a program by name in SAFE_PATH; -ENOENT. *ret caller frees. */
 int spawn_find(const char *name, char **ret);

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * vgpu step, plan, undo and remove. */
+#include "cmd-vgpu.h"
+
+#include "report.h"
+#include "ui.h"
+#include "vgpu-state.h"
+
+#include <string.h>
+
+struct vgpu_opts {
+	struct vgpu_common common;
+	bool force;
+};
+
+static const struct opt step_options[] = { VGPU_COMMON_OPTIONS, { 0 } };
+
+static const struct opt plan_options[] = {
+	VGPU_COMMON_OPTIONS,
+	{ "fixture", 0, "DIR", "same as --root", OPT_STRING, offsetof(struct vgpu_common, fixture), "dir",
+	  false },
+	{ 0 },
+};
+
+static const struct opt undo_options[] = {
+	{ "answers", 0, "FILE", "answers to the questions, as one JSON object", OPT_STRING,
+	  offsetof(struct vgpu_opts, common.answers), "file" },
+	{ "force", 0, NULL, "leave files that were changed since, and take back the rest", OPT_FLAG,
+	  offsetof(struct vgpu_opts, force) },
+	{ 0 },
+};
+
+static int step_cmd(struct app *app, void *opts, int argc _unused_, char **argv, struct err *e)
+{
+	if (strcmp(argv[0], "1") != 0)
+		return err_set(e, ERR_USAGE, "there is no step '%s'", argv[0]);
+	return vgpu_step1_run(app, opts, e);
+}
+
+static int plan_cmd(struct app *app, void *opts, int argc _unused_, char **argv _unused_, struct err *e)
+{
+	struct vgpu_common *o = opts;
+	int r = 0;
+
+	app->dry_run = true;
+	if (o->fixture) {
+		engine_freep(&app->engine);
+		app->root = o->fixture;
+		r = engine_open(app->root, app->store_path, ENGINE_STORE_OPTIONAL, &app->engine, e);
+	}
+	return r < 0 ? r : vgpu_step1_run(app, o, e);
+}
+
+/* -- taking back -- */
+
+struct back {
+	struct app *app;
+	const char *target;
+	struct asker ask;
+	bool per_group, force;
+	json_t *said; /* group → boolean, asked once each */
+	json_t *report; /* names of groups taken back, in order */
+	struct strbuf show;
+	bool kept; /* a group was declined */
+};
+
+static const char *group_of(const json_t *item)
+{
+	const json_t *meta = json_object_get(item, "meta");
+
+	if (strcmp(ui_str(meta, "role", ""), "vgpu") != 0 ||
+	    strcmp(ui_str(item, "state", ""), "applied") != 0)
+		return NULL;
+	return json_string_value(json_object_get(meta, "group"));
+}
+
+static int is_wanted(struct back *b, const char *group, struct err *e)
+{
+	const json_t *said = json_object_get(b->said, group);
+	char key[64];
+	int r;
+
+	if (!b->per_group)
+		return 1;
+	if (said)
+		return json_is_true(said);
+	(void)snprintf(key, sizeof(key), "remove_%s", group);
+	r = ask_yes(&b->ask, key, true, "Take back what was done for \"%s\"? ", group);
+	if (r < 0 || json_object_set_new(b->said, group, json_boolean(r)) < 0)
+		return err_oom(e);
+	return r;
+}
+
+static int take_back_one(struct back *b, const json_t *item, struct err *e)
+{
+	const char *group = group_of(item);
+	int r = group ? is_wanted(b, group, e) : 0;
+
+	if (r <= 0) {
+		b->kept |= group != NULL;
+		return r;
+	}
+	r = plan_undo(&b->app->engine->state, b->target, ui_str(item, "id", ""), b->force, b->app->dry_run,
+		      &b->show, e);
+	if (r < 0)
+		return err_wrap(e, "taking back %s", group);
+	return json_array_append_new(b->report, json_string(group)) < 0 ? err_oom(e) : 0;
+}
+
+static int take_back_all(struct back *b, struct err *e)
+{
+	json_auto_t *list = NULL;
+	int r = plan_history(&b->app->engine->state, b->target, &list, e);
+
+	for (size_t i = json_array_size(list); r >= 0 && i-- > 0;)
+		r = take_back_one(b, json_array_get(list, i), e);
+	return r;
+}
+
+/* Nothing of ours is left: neither is the memory of it. */
+static int forget(struct app *app, struct err *e)
+{
+	_cleanup_(vgpu_state_done) struct vgpu_state st = { .lock = LOCK_INIT };
+	int r = vgpu_state_open(app->engine, true, &st, e);
+
+	return r < 0 ? r : vgpu_state_remove(app->engine, &st, e);
+}
+
+static int print_back(struct back *b, struct err *e)
+{
+	size_t n = json_array_size(b->report);
+
+	if (b->app->json)
+		return out_json("vgpu-remove", json_pack("{s:b, s:O, s:s}", "dry_run", (int)b->app->dry_run,
+							 "groups", b->report, "steps", strbuf_str(&b->show)));
+	out_text("%s", strbuf_str(&b->show));
+	if (n == 0)
+		out_text("nothing to take back\n");
+	else if (!b->app->dry_run)
+		out_text("taken back; a reboot makes it complete\n");
+	return strbuf_error(&b->show) < 0 ? err_oom(e) : 0;
+}
+
+int vgpu_take_back(struct app *app, const struct vgpu_common *o, bool ask, bool force, struct err *e)
+{
+	_cleanup_free_ char *target = report_target_name(app->engine->host);
+	struct back b = { .app = app,
+			  .target = target,
+			  .per_group = ask,
+			  .force = force,
+			  .said = json_object(),
+			  .report = json_array(),
+			  .show = STRBUF_INIT(STRBUF_TEXT_MAX) };
+	int r = vgpu_asker_open(app, o, &b.ask, e);
+
+	if (r >= 0 && (!target || !b.said || !b.report))
+		r = err_oom(e);
+	if (r >= 0 && !app->dry_run)
+		r = vgpu_may_change(app, e);
+	if (r >= 0 && app->engine->store)
+		r = take_back_all(&b, e);
+	if (r >= 0 && app->engine->store && !b.kept && !app->dry_run && json_array_size(b.report) > 0)
+		r = forget(app, e);
+	if (r >= 0)
+		r = print_back(&b, e);
+	json_decref(b.said);
+	json_decref(b.report);
+	strbuf_done(&b.show);
+	vgpu_asker_done(&b.ask);
+	return r;
+}
+
+static int undo_cmd(struct app *app, void *opts, int argc _unused_, char **argv _unused_, struct err *e)
+{
+	const struct vgpu_opts *o = opts;
+
+	return vgpu_take_back(app, &o->common, false, o->force, e);
+}
+
+static int remove_cmd(struct app *app, void *opts, int argc _unused_, char **argv _unused_, struct err *e)
+{
+	const struct vgpu_opts *o = opts;
+
+	return vgpu_take_back(app, &o->common, true, o->force, e);
+}
+
+#define DESCRIPTION                                                                                          \
+	"Prepares a Proxmox VE 7, 8 or 9 host for NVIDIA vGPU: package repositories, packages and headers, " \
+	"a kernel the "                                                                                      \
+	"driver builds for, the key for Secure Boot, the IOMMU, passthrough of the other cards, and the "    \
+	"modules loaded at "                                                                                 \
+	"boot. Everything is decided first; then each group is applied as one recorded deployment, so that " \
+	"an interrupted "                                                                                    \
+	"run is taken back and continued, a second run changes nothing, and undo and remove give the "       \
+	"former bytes back.\n\n"                                                                             \
+	"Without a terminal no question waits: the answers file is asked, then --yes, and what neither "     \
+	"answers is no. "                                                                                    \
+	"--dry-run shows every file change as a diff and every command.\n\n"                                 \
+	"The answers file is one JSON object. Its keys: proceed, dist_upgrade, no_card, card, unknown_card " \
+	"(native, unlock or "                                                                                \
+	"stop), branch, passthrough, kernel_pin, iommu_pt, mok_password, helper, reboot, and remove_GROUP "  \
+	"for vgpu remove. "                                                                                  \
+	"--yes answers proceed, kernel_pin, iommu_pt and remove_GROUP with yes, the others with no."
+
+const struct cmd cmd_vgpu_step = {
+	.name = "vgpu",
+	.sub = "step",
+	.summary = "prepare this Proxmox VE host (step 1)",
+	.args = "1",
+	.min_args = 1,
+	.max_args = 1,
+	.description = DESCRIPTION,
+	.examples = "nvdriver vgpu step 1 --yes --card 0000:41:00.0\n  without a question\n",
+	.options = step_options,
+	.opts_size = sizeof(struct vgpu_common),
+	.run = step_cmd,
+};
+
+const struct cmd cmd_vgpu_plan = {
+	.name = "vgpu",
+	.sub = "plan",
+	.summary = "show what step 1 would do",
+	.description = "The same as vgpu step 1 --dry-run: every file change as a diff and every command in "
+		       "order, for this host "
+		       "or "
+		       "for a captured directory (nvdriver doctor --capture). Changes nothing and asks "
+		       "nothing: questions "
+		       "count as "
+		       "answered with --yes unless the answers file says otherwise.",
+	.examples = "nvdriver vgpu plan --fixture /tmp/captured\n  what a support question is about\n",
+	.options = plan_options,
+	.opts_size = sizeof(struct vgpu_common),
+	.flags = CMD_STORE_READ,
+	.run = plan_cmd,
+};
+
+const struct cmd cmd_vgpu_undo = {
+	.name = "vgpu",
+	.sub = "undo",
+	.summary = "take back every change made for vGPU",
+	.description =
+	    "Takes back all deployments of vgpu step, the newest first: files get their former bytes, "
+	    "commands run "
+	    "their "
+	    "opposite. Files somebody changed since are named and nothing is touched, unless --force.",
+	.options = undo_options,
+	.opts_size = sizeof(struct vgpu_opts),
+	.flags = CMD_STORE_READ,
+	.run = undo_cmd,
+};
+
+const struct cmd cmd_vgpu_remove = {
+	.name = "vgpu",
+	.sub = "remove",
+	.summary = "take back the vGPU set-up, one question a group",
+	.description = "Like vgpu undo, and asks for each group (repositories, packages, kernel, secureboot, "
+		       "boot, cards, "
+		       "modules) "
+		       "whether it shall go. With --yes all go.",
+	.options = undo_options,
+	.opts_size = sizeof(struct vgpu_opts),
+	.flags = CMD_STORE_READ,
+	.run = remove_cmd,
+};
