@@ -33,10 +33,14 @@
 	X(gpu_export) \
 	X(vgpu_step) \
 	X(vgpu_plan) \
+	X(vgpu_status) \
+	X(vgpu_doctor) \
 	X(vgpu_undo) \
 	X(vgpu_remove) \
+	X(vgpu_menu) \
 	X(vgpu_drivers) \
 	X(vgpu_guest) \
+	X(vgpu) \
 	X(runfile_info) \
 	X(runfile_list) \
 	X(runfile_verify) \

@@ -95,3 +95,16 @@ void ui_store(const json_t *list)
 		out_text("packages     %zu package%s packed or kept by name\n", packages,
 			 packages == 1 ? "" : "s");
 }
+
+void ui_checks(const json_t *checks)
+{
+	const json_t *c;
+	size_t i;
+
+	json_array_foreach (checks, i, c) {
+		out_text("%-8s %-11s %s\n", ui_str(c, "result", "?"), ui_str(c, "check", "?"),
+			 ui_str(c, "text", ""));
+		if (*ui_str(c, "next_step", ""))
+			out_text("%-20s next: %s\n", "", ui_str(c, "next_step", ""));
+	}
+}

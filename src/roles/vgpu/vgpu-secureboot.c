@@ -144,17 +144,15 @@ int mok_hash(const struct vgpu_machine *m, const char *password, char **ret, str
 	_cleanup_close_ int in = memfd_create("password", MFD_CLOEXEC);
 	int r = in < 0 ? -errno : write_all(in, password, strlen(password));
 
-	if (!tools_may_change(m->host))
-		return err_set(e, ERR_VGPU_NOT_RUNNING, "%s is not the running machine", m->host->root);
 	if (r < 0 || lseek(in, 0, SEEK_SET) < 0)
 		return err_errno(e, r < 0 ? r : -errno, "cannot pass the password on");
 	spawn_argv(&s, "openssl", "passwd", "-6", "-stdin", NULL);
 	s.stdin_fd = in;
 	s.capture = true;
-	r = spawn_check(&s, e);
+	r = tools_run(m->host, &s, e);
 	if (r < 0)
 		return r;
-	*ret = span_dup(span_trim(SPAN(s.out)));
+	*ret = str_printf(SPAN_FMT "\n", SPAN_ARG(span_trim(SPAN(s.out))));
 	return *ret ? 0 : err_oom(e);
 }
 

@@ -12,6 +12,18 @@ bool tools_may_change(const struct host *h)
 	return h->is_running || recorded_is(h);
 }
 
+int tools_run(const struct host *h, struct spawn *s, struct err *e)
+{
+	int r;
+
+	if (h->is_running)
+		return spawn_check(s, e);
+	if (!recorded_is(h))
+		return err_set(e, ERR_VGPU_NOT_RUNNING, "%s is not the running machine", h->root);
+	r = recorded_run(h, s, e);
+	return r < 0 ? r : spawn_judge(s, e);
+}
+
 void answer_done(struct answer *a)
 {
 	free(a->out);

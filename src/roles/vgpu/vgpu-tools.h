@@ -5,11 +5,15 @@
 
 #include "err.h"
 #include "host.h"
+#include "spawn.h"
 
 #include <stdbool.h>
 
 /* May commands change this host: it is the running machine, or a recording answers for it? */
 bool tools_may_change(const struct host *h);
+
+/* spawn_check() for the running machine, the recording's answer for a captured one, -ERR_VGPU_NOT_RUNNING for any other. */
+int tools_run(const struct host *h, struct spawn *s, struct err *e);
 
 struct answer {
 	char *out; /* owned; standard output, never NULL after success */

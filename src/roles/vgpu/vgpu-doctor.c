@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vgpu-doctor.h"
+
+#include "fd.h"
+#include "path.h"
+#include "report.h"
+#include "strbuf.h"
+#include "vgpu-apt.h"
+#include "vgpu-modules.h"
+#include "vgpu-state.h"
+#include "vgpu-step1.h"
+#include "vgpu-tools.h"
+#include "vgpu-types.h"
+
+#include <dirent.h>
+#include <string.h>
+
+struct doctor {
+	struct step1 s; /* facts; nothing is decided */
+	struct vgpu_state state;
+	struct vgpu_types types;
+	char *driver; /* owned; version of the loaded driver, NULL = none */
+	json_t *checks; /* owned */
+	unsigned findings;
+};
+
+static void doctor_done(struct doctor *d)
+{
+	step1_done(&d->s);
+	vgpu_state_done(&d->state);
+	vgpu_types_done(&d->types);
+	free(d->driver);
+	json_decref(d->checks);
+}
+
+static int doctor_open(struct doctor *d, struct engine *en, struct err *e)
+{
+	int r;
+
+	*d = (struct doctor){ .s = { .en = en, .dry_run = true }, .state = { .lock = LOCK_INIT } };
+	d->checks = json_array();
+	r = d->checks ? step1_open(&d->s, e) : err_oom(e);
+	if (r >= 0)
+		r = vgpu_state_open(en, false, &d->state, e);
+	if (r >= 0)
+		r = vgpu_types_read(en->host, &d->types, e);
+	if (r >= 0 && kmod_attr(en->host, "nvidia", "version", &d->driver) == -ENOMEM)
+		r = err_oom(e);
+	return r;
+}
+
+static int say(struct doctor *d, const char *check, const char *result, const char *next, const char *fmt,
+	       ...) _printf_(5, 6);
+
+static int say(struct doctor *d, const char *check, const char *result, const char *next, const char *fmt,
+	       ...)
+{
+	_cleanup_free_ char *text = NULL;
+	va_list ap;
+	json_t *row;
+	int r;
+
+	va_start(ap, fmt);
+	r = vasprintf(&text, fmt, ap);
+	va_end(ap);
+	if (r < 0)
+		return -ENOMEM;
+	row = json_pack("{s:s, s:s, s:s, s:s?}", "check", check, "result", result, "text", text, "next_step",
+			next);
+	d->findings += strcmp(result, "warn") == 0 || strcmp(result, "fail") == 0;
+	return !row || json_array_append_new(d->checks, row) < 0 ? -ENOMEM : 0;
+}
+
+/* -- checks -- */
+
+static int check_host(struct doctor *d)
+{
+	return say(d, "proxmox", "ok", NULL, "Proxmox VE %s, kernel %s", d->s.machine.pve_version,
+		   d->s.machine.kernel);
+}
+
+static bool always(const char *path _unused_, void *arg _unused_)
+{
+	return true;
+}
+
+static int check_repositories(struct doctor *d)
+{
+	static const char *const suffixes[] = { ".list", ".sources", ".bak", NULL };
+	_cleanup_(text_files_done) struct text_files files = { 0 };
+	_cleanup_(text_edits_done) struct text_edits edits = { 0 };
+	const struct vgpu_machine *m = &d->s.machine;
+	struct apt_request q = { m->codename, m->subscription == TRI_YES, always, NULL };
+
+	if (text_files_read(&files, m->host, "etc/apt/sources.list", NULL) < 0 ||
+	    text_files_read_dir(&files, m->host, "etc/apt/sources.list.d", suffixes, NULL) < 0)
+		return say(d, "repositories", "unknown", NULL, "the package sources cannot be read");
+	if (apt_edits(&files, &q, &edits) < 0)
+		return -ENOMEM;
+	if (edits.n > 0)
+		return say(d, "repositories", "warn", "nvdriver vgpu step 1 sets them up",
+			   "without a subscription the enterprise repository answers every update with 401");
+	return say(d, "repositories", "ok", NULL, "%s",
+		   m->subscription == TRI_YES ? "this host has a subscription"
+					      : "the free repositories are set up");
+}
+
+static int check_iommu(struct doctor *d)
+{
+	const struct vgpu_machine *m = &d->s.machine;
+	const char *firmware = m->cpu == CPU_AMD ? "AMD IOMMU (AMD-Vi, often under NBIO or CPU options)"
+						 : "VT-d (Intel Virtualization Technology for Directed I/O)";
+	_cleanup_free_ char *next = NULL;
+
+	if (m->iommu_on)
+		return say(d, "iommu", "ok", NULL, "the IOMMU is on");
+	next = str_printf(
+	    "switch %s on in the firmware%s", firmware,
+	    strstr(m->cmdline, "_iommu=on") ? "" : ", and run nvdriver vgpu step 1 for the kernel words");
+	return next ? say(d, "iommu", "fail", next, "the IOMMU is off") : -ENOMEM;
+}
+
+/* What the configuration passes against what the running kernel was given. */
+static int check_boot(struct doctor *d)
+{
+	static const char *const suffixes[] = { ".cfg", NULL };
+	static const char *const ours[] = { "intel_iommu=on", "amd_iommu=on", "iommu=pt" };
+	_cleanup_(text_files_done) struct text_files files = { 0 };
+	const struct vgpu_machine *m = &d->s.machine;
+	struct boot_path path = boot_path_find(&m->boot);
+	_cleanup_free_ char *configured = NULL;
+	const char *loader = path.grub ? "GRUB" : "systemd-boot";
+
+	if (text_files_read(&files, m->host, BOOT_GRUB_DEFAULT, NULL) < 0 ||
+	    text_files_read_dir(&files, m->host, BOOT_GRUB_DIR, suffixes, NULL) < 0 ||
+	    text_files_read(&files, m->host, BOOT_KERNEL_CMDLINE, NULL) < 0)
+		return say(d, "boot", "unknown", NULL, "the boot configuration cannot be read");
+	if (boot_cmdline_next(&files, &path, false, &configured, NULL) < 0)
+		return -ENOMEM;
+	for (size_t i = 0; i < ARRAY_LEN(ours); i++)
+		if (strstr(configured, ours[i]) && !strstr(m->cmdline, ours[i]))
+			return say(d, "boot", "warn",
+				   path.managed ? "reboot; if it stays so: proxmox-boot-tool refresh"
+						: "reboot; if it stays so: update-grub",
+				   "%s is configured for %s, and the running kernel was started without it",
+				   ours[i], loader);
+	return say(d, "boot", "ok", NULL, "started by %s%s", loader,
+		   path.managed ? ", managed by proxmox-boot-tool" : "");
+}
+
+static int check_key(struct doctor *d)
+{
+	static const struct {
+		enum mok_state state;
+		const char *result, *next;
+	} rows[] = {
+		{ MOK_OFF, "ok", NULL },
+		{ MOK_ENROLLED, "ok", NULL },
+		{ MOK_PENDING, "warn", "reboot and choose \"Enroll MOK\" in the firmware's menu" },
+		{ MOK_ABSENT, "fail", "nvdriver vgpu step 1 queues it for enrolment" },
+		{ MOK_NO_KEY, "fail", "nvdriver vgpu step 1 makes one and queues it" },
+		{ MOK_UNKNOWN, "unknown", "mokutil --test-key " MOK_CERT },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (rows[i].state == d->s.mok)
+			return say(d, "signing-key", rows[i].result, rows[i].next, "signing key: %s",
+				   mok_state_word(d->s.mok));
+	return 0;
+}
+
+/* Workstation cards that offer no virtual functions while they drive displays. */
+static bool hides_functions(const char *name)
+{
+	static const char *const names[] = { "RTX A5000", "RTX A5500",	  "RTX A6000",	 "A40",
+					     "L40",	  "RTX 5000 Ada", "RTX 6000 Ada" };
+
+	for (size_t i = 0; name && i < ARRAY_LEN(names); i++)
+		if (strstr(name, names[i]))
+			return true;
+	return false;
+}
+
+static int check_card(struct doctor *d, const struct card *c)
+{
+	const char *name = c->info.name ? c->info.name : "unknown card";
+
+	if (c->support == CARD_UNKNOWN)
+		return say(d, "card", "warn", "please report the device id", "%s: 10de:%04x is in no table",
+			   c->pci.address, c->pci.device);
+	if (c->support == CARD_NATIVE && c->total_vfs == 0 && hides_functions(name))
+		return say(
+		    d, "card", "warn",
+		    "if it drives displays, switch it to compute mode with NVIDIA's displaymodeselector",
+		    "%s: %s shows no virtual functions", c->pci.address, name);
+	return say(d, "card", "ok", NULL, "%s: %s, %s", c->pci.address, name, card_verdict(c->support));
+}
+
+static int check_cards(struct doctor *d)
+{
+	int r = 0;
+
+	if (d->s.cards.n == 0)
+		return say(d, "card", "fail",
+			   "check slot and power; lspci -d 10de:", "no NVIDIA card is on the bus");
+	for (size_t i = 0; r == 0 && i < d->s.cards.n; i++)
+		r = check_card(d, &d->s.cards.v[i]);
+	return r;
+}
+
+static int check_nouveau(struct doctor *d)
+{
+	static const char *const drivers[] = { "nouveau", "nova_core" };
+
+	for (size_t i = 0; i < ARRAY_LEN(drivers); i++)
+		if (kmods_find(&d->s.machine.modules, drivers[i]))
+			return say(d, "nouveau", "fail", "nvdriver vgpu step 1 keeps it away; then reboot",
+				   "%s is loaded and holds the cards it knows", drivers[i]);
+	return say(d, "nouveau", "ok", NULL, "no other driver is loaded for the cards");
+}
+
+static enum card_support chosen_support(const struct doctor *d)
+{
+	const char *word = vgpu_state_get(&d->state, "VGPU_SUPPORT");
+	size_t at;
+
+	if (word)
+		return card_support_parse(word);
+	return cards_choose(&d->s.cards, NULL, &at, NULL) == 0 ? d->s.cards.v[at].support : CARD_UNKNOWN;
+}
+
+/* The branch that is installed, else the one prepared for. */
+static const struct catalog_driver *present_branch(const struct doctor *d)
+{
+	const char *branch = vgpu_state_get(&d->state, "BRANCH");
+	const struct catalog_driver *installed =
+	    d->driver ? catalog_driver_by_version(d->s.catalog, d->driver) : NULL;
+
+	return installed ? installed : branch ? catalog_driver(d->s.catalog, branch) : NULL;
+}
+
+static int other_pairs(struct doctor *d, const struct choices *l, char **ret)
+{
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT(4096);
+
+	for (size_t i = 0, shown = 0; i < l->n && shown < 4; i++)
+		if (l->v[i].verdict == CHOICE_FITS && ++shown)
+			(void)strbuf_printf(&b, "%s%s",
+					    shown > 1 ? ", " : "for this kernel: ", l->v[i].driver->branch);
+	if (b.len == 0)
+		(void)strbuf_puts(&b, "nvdriver vgpu step 1 offers a kernel that fits");
+	(void)d;
+	return strbuf_steal(&b, ret);
+}
+
+/* Is the kernel within the branch's bounds, and which pair would be? */
+static int check_kernel(struct doctor *d)
+{
+	_cleanup_(choices_done) struct choices l = { 0 };
+	_cleanup_free_ char *next = NULL;
+	const struct catalog_driver *branch = present_branch(d);
+	struct choice_request q = { NULL, chosen_support(d), d->s.machine.pve_major, d->s.machine.kernel };
+	const struct choice *c;
+	size_t at;
+
+	if (!branch)
+		return say(d, "kernel", "ok", NULL, "no branch is chosen yet");
+	if (cards_choose(&d->s.cards, vgpu_state_get(&d->state, "CARD"), &at, NULL) == 0 &&
+	    d->s.cards.v[at].info.branches)
+		q.info = &d->s.cards.v[at].info;
+	if (choices_make(d->s.catalog, &q, &l) < 0)
+		return -ENOMEM;
+	c = choices_find(&l, branch->branch);
+	if (c->verdict == CHOICE_FITS)
+		return say(d, "kernel", "ok", NULL, "branch %s goes with kernel %s", branch->branch,
+			   d->s.machine.kernel);
+	if (other_pairs(d, &l, &next) < 0)
+		return -ENOMEM;
+	return say(d, "kernel", "fail", next, "branch %s does not go with this host: %s", branch->branch,
+		   c->reason);
+}
+
+/* The modules DKMS made for a kernel lie below updates/dkms. */
+static bool has_module_file(const struct doctor *d, const char *kernel)
+{
+	static const char *const endings[] = { "", ".xz", ".zst", ".gz" };
+
+	for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
+		char path[256];
+
+		(void)snprintf(path, sizeof(path), "lib/modules/%s/updates/dkms/nvidia.ko%s", kernel,
+			       endings[i]);
+		if (path_exists(d->s.machine.host->root_fd, path))
+			return true;
+	}
+	return false;
+}
+
+static int check_modules_built(struct doctor *d)
+{
+	const char *next_kernel = vgpu_machine_next_kernel(&d->s.machine);
+
+	if (!d->driver)
+		return say(d, "driver", vgpu_state_get(&d->state, "STEP") ? "warn" : "ok",
+			   "nvdriver vgpu step 2 installs it", "the host driver is not loaded");
+	if (!has_module_file(d, next_kernel))
+		return say(d, "driver", "warn", "install that kernel's headers and run: dkms autoinstall",
+			   "driver %s runs, and no module of it was built for kernel %s, which boots next",
+			   d->driver, next_kernel);
+	return say(d, "driver", "ok", NULL, "driver %s is loaded", d->driver);
+}
+
+static int check_daemon(struct doctor *d, const char *unit)
+{
+	_cleanup_(answer_done) struct answer a = { 0 };
+	int r = TOOLS_ASK(d->s.en->host, &a, NULL, "systemctl", "show", "-p", "ActiveState,Result", unit);
+
+	if (r < 0)
+		return say(d, "daemons", "unknown", NULL, "%s cannot be asked", unit);
+	if (strstr(a.out, "ActiveState=failed") ||
+	    (strstr(a.out, "Result=") && !strstr(a.out, "Result=success")))
+		return say(d, "daemons", "fail", "journalctl -u nvidia-vgpud -u nvidia-vgpu-mgr", "%s failed",
+			   unit);
+	/* nvidia-vgpud ends by itself on many cards. */
+	return say(d, "daemons", "ok", NULL, "%s did not fail", unit);
+}
+
+static int check_daemons(struct doctor *d)
+{
+	int r;
+
+	if (!d->driver)
+		return 0;
+	r = check_daemon(d, "nvidia-vgpud.service");
+	return r < 0 ? r : check_daemon(d, "nvidia-vgpu-mgr.service");
+}
+
+static int check_types(struct doctor *d)
+{
+	bool vendor = d->types.n > 0 && d->types.v[0].vendor;
+
+	if (!d->driver)
+		return 0;
+	if (d->types.n > 0)
+		return say(d, "types", "ok", NULL, "%zu vGPU types are offered%s", d->types.n,
+			   vendor ? " by the virtual functions; that mdevctl shows none is normal here" : "");
+	return say(d, "types", "fail",
+		   "check that the IOMMU is on, the daemons run and, on Ampere and newer, that virtual "
+		   "functions are on",
+		   "the driver is loaded and offers no vGPU types");
+}
+
+/* The number of a "hostpciN: …,mdev=nvidia-256" line; -1. */
+static int wanted_type(struct span line)
+{
+	const char *p = span_starts(line, "hostpci") ? memmem(line.p, line.len, "mdev=nvidia-", 12) : NULL;
+	uint64_t id;
+	size_t n;
+
+	if (!p)
+		return -1;
+	p += 12;
+	for (n = 0; p + n < line.p + line.len && p[n] >= '0' && p[n] <= '9';)
+		n++;
+	return parse_u64((struct span){ p, n }, UINT16_MAX, &id) < 0 ? -1 : (int)id;
+}
+
+static bool is_offered(const struct doctor *d, int id)
+{
+	for (size_t i = 0; i < d->types.n; i++)
+		if ((int)d->types.v[i].id == id)
+			return true;
+	return false;
+}
+
+static int check_guests(struct doctor *d)
+{
+	static const char *const suffixes[] = { ".conf", NULL };
+	_cleanup_(text_files_done) struct text_files files = { 0 };
+	int r = 0;
+
+	if (!d->driver ||
+	    text_files_read_dir(&files, d->s.en->host, "etc/pve/qemu-server", suffixes, NULL) < 0)
+		return 0;
+	for (size_t i = 0; r == 0 && i < files.n; i++) {
+		struct span rest = { files.v[i].bytes, files.v[i].len }, line;
+
+		while (r == 0 && span_line(&rest, &line)) {
+			int id = wanted_type(line);
+
+			if (id >= 0 && !is_offered(d, id))
+				r = say(d, "guests", "warn",
+					"choose another type in the guest's hardware settings",
+					"/%s asks for type nvidia-%d, which the driver does not offer",
+					files.v[i].path, id);
+		}
+	}
+	return r;
+}
+
+int vgpu_doctor(struct engine *en, json_t **ret_checks, unsigned *ret_findings, struct err *e)
+{
+	static int (*const checks[])(struct doctor *) = {
+		check_host,	     check_repositories, check_boot,	check_iommu,
+		check_key,	     check_cards,	 check_nouveau, check_kernel,
+		check_modules_built, check_daemons,	 check_types,	check_guests,
+	};
+	_cleanup_(doctor_done) struct doctor d = { .state = { .lock = LOCK_INIT } };
+	int r = doctor_open(&d, en, e);
+
+	for (size_t i = 0; r >= 0 && i < ARRAY_LEN(checks); i++)
+		if (checks[i](&d) < 0)
+			r = err_oom(e);
+	if (r < 0)
+		return r;
+	*ret_checks = json_incref(d.checks);
+	*ret_findings = d.findings;
+	return 0;
+}
+
+/* -- status -- */
+
+static json_t *cards_json(const struct doctor *d)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < d->s.cards.n; i++) {
+		const struct card *c = &d->s.cards.v[i];
+
+		(void)json_array_append_new(
+		    list, json_pack("{s:s, s:o, s:s?, s:s, s:s?, s:i, s:i}", "address", c->pci.address,
+				    "device_id", json_sprintf("%04x", c->pci.device), "name", c->info.name,
+				    "support", card_support_word(c->support), "driver", c->pci.driver,
+				    "iommu_group", c->group, "total_vfs", (int)c->total_vfs));
+	}
+	return list;
+}
+
+static json_t *types_json(const struct doctor *d)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < d->types.n; i++) {
+		const struct vgpu_type *t = &d->types.v[i];
+
+		(void)json_array_append_new(list,
+					    json_pack("{s:s, s:i, s:s, s:i, s:b}", "address", t->address,
+						      "id", (int)t->id, "name", t->name, "available",
+						      t->available, "vendor_vfio", (int)t->vendor));
+	}
+	return list;
+}
+
+static json_t *deployments_json(struct engine *en, const char *target)
+{
+	json_auto_t *all = NULL;
+	json_t *list = json_array(), *item;
+	size_t i;
+
+	if (!en->store || plan_history(&en->state, target, &all, NULL) < 0)
+		return list;
+	json_array_foreach (all, i, item) {
+		json_t *meta = json_object_get(item, "meta"), *group = json_object_get(meta, "group");
+		const char *role = json_string_value(json_object_get(meta, "role"));
+		const char *state = json_string_value(json_object_get(item, "state"));
+
+		if (role && strcmp(role, "vgpu") == 0 && state && strcmp(state, "applied") == 0 && group)
+			(void)json_array_append(list, group);
+	}
+	return list;
+}
+
+int vgpu_status(struct engine *en, json_t **ret, struct err *e)
+{
+	_cleanup_(doctor_done) struct doctor d = { .state = { .lock = LOCK_INIT } };
+	const struct catalog_driver *branch;
+	int r = doctor_open(&d, en, e);
+
+	if (r < 0)
+		return r;
+	branch = present_branch(&d);
+	*ret = json_pack("{s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:s?, s:b, s:b, s:s, s:o, s:o, s:o, s:O}",
+			 "pve_version", d.s.machine.pve_version, "kernel", d.s.machine.kernel, "step",
+			 vgpu_state_get(&d.state, "STEP"), "card", vgpu_state_get(&d.state, "CARD"), "branch",
+			 branch ? branch->branch : NULL, "driver_version", d.driver, "pinned_kernel",
+			 d.s.machine.pinned, "iommu", (int)d.s.machine.iommu_on, "secure_boot",
+			 (int)(d.s.machine.secureboot.secure_boot == TRI_YES), "signing_key",
+			 mok_state_word(d.s.mok), "cards", cards_json(&d), "types", types_json(&d),
+			 "deployments", deployments_json(en, d.state.target), "steps", d.state.steps);
+	return *ret ? 0 : err_oom(e);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The vGPU host as it is, and what is wrong with it, in the words of the person who has to mend it. Reads only; programs
+ * are asked for a few facts, or answered from a captured machine's recording. */
+
+#include "engine.h"
+
+#include <jansson.h>
+
+/* { "step", "card", "support", "branch", "cards": [...], "driver": {...}, "iommu", "secure_boot", "key", "types": [...],
+ *   "deployments": [group] } */
+int vgpu_status(struct engine *en, json_t **ret, struct err *e);
+
+/* Rows as report_doctor() gives them; *ret_findings counts warn and fail. */
+int vgpu_doctor(struct engine *en, json_t **ret_checks, unsigned *ret_findings, struct err *e);

@@ -1,0 +1,131 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# vgpu status and doctor on fixture machines, a captured directory that answers like the machine, and the menu.
+. "$(dirname "$0")/lib.sh"
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/vgpu-machines.sh"
+cd "$work" || exit 1
+
+nv() { run --root "$root" --store "$work/store" "$@"; }
+says() { # TEXT PATTERN
+	check "$1" grep -qE "$2" out
+}
+root=$work/a
+m_pve9_unlock "$root"
+nv vgpu doctor
+equals "findings are status 10" "$rc" 10
+says "the IOMMU is off, and where to switch it on" '^fail *iommu *the IOMMU is off'
+says "named as the firmware names it" 'next: switch VT-d'
+says "the enterprise repository" '^warn *repositories .*401'
+check "nothing was made" test ! -e store
+
+# After step 1 and before the reboot.
+nv vgpu step 1 --yes
+nv vgpu doctor
+says "the words wait for the reboot" '^warn *boot *intel_iommu=on is configured for GRUB'
+says "the branch does not go with the kernel that still runs" '^fail *kernel *branch 17.6 .*needs a kernel from 6.2 to 6.14, not 6.17'
+nv vgpu status
+says "status says how far it is" '^set-up *step 1 is done'
+says "and what is ours" '^changed *boot'
+
+# The driver of a branch runs, on a card with virtual functions that offer types in the vendor's own files.
+root=$work/b
+m_pve9_fresh "$root"
+rm -r "$root/sys/bus/pci/devices"
+card "$root" 0000:41:00.0 2230 7
+echo 32 >"$root/sys/bus/pci/devices/0000:41:00.0/sriov_totalvfs"
+pci_function "$root" 0000:41:00.4 0x10de 0x2230 0x030200 8
+ln -s ../0000:41:00.0 "$root/sys/bus/pci/devices/0000:41:00.4/physfn"
+put "$root/sys/bus/pci/devices/0000:41:00.4/nvidia/creatable_vgpu_types" "ID    : vGPU Name\n557   : NVIDIA RTXA6000-1B\n558   : NVIDIA RTXA6000-1Q\n"
+put "$root/sys/module/nvidia/version" "580.105.06\n"
+put "$root/lib/modules/6.17.2-1-pve/updates/dkms/nvidia.ko" ""
+put "$root/etc/pve/qemu-server/100.conf" "name: secret-name\ncipassword: hunter2\nhostpci0: 0000:41:00.4,mdev=nvidia-558\nhostpci1: 0000:41:00.4,mdev=nvidia-999\n"
+put "$root/etc/apt/sources.list.d/own.sources" "Types: deb\nURIs: https://me:hunter2@example.org/debian\nSuites: trixie\nComponents: main\n"
+put "$root/etc/kernel/cmdline" "root=x rd.luks.key=hunter2 quiet\n"
+nv vgpu doctor
+says "branch and kernel go together" '^ok *kernel *branch 19.3 goes with kernel 6.17.2-1-pve'
+says "no mdev types is normal there" '^ok *types *2 vGPU types .*mdevctl shows none is normal'
+says "a guest with a type that is gone" '^warn *guests *.*/100.conf asks for type nvidia-999'
+says "virtual functions are no cards" '^ok *card *0000:41:00.0'
+nv vgpu status
+says "status lists types" '^type *0000:41:00.4 *nvidia-558 *NVIDIA RTXA6000-1Q'
+nv --json vgpu doctor
+cp out machine.json
+
+# A captured directory answers like the machine, and holds no secret.
+nv doctor --capture captured
+equals "capture" "$rc" 0
+slug "a directory that is there is not overwritten" 1 output-not-created --root "$root" --store store doctor --capture captured
+equals "no secret was copied" "$(grep -rlE 'hunter2|secret-name' captured)" ""
+check "the address is kept without them" grep -q 'https://\*\*\*@example.org/debian' captured/etc/apt/sources.list.d/own.sources
+check "a guest's devices are kept" grep -q '^hostpci0' captured/etc/pve/qemu-server/100.conf
+root=$work/captured
+nv --json vgpu doctor
+equals "it answers like the machine" "$(diff machine.json out)" ""
+nv vgpu plan
+equals "plans are made of it" "$rc" 0
+rm captured/nvdriver-commands.json
+slug "a directory without recorded answers cannot be changed" 4 root-not-running --root captured --store store vgpu step 1 --yes
+root=$work/nothing
+mkdir -p "$root"
+slug "a machine that is none of Proxmox" 4 pve-not-found --root nothing --store store vgpu doctor
+
+# State of the script installer, questions and answers.
+root=$work/c
+m_pve8_four "$root"
+echo '{ "typo": true }' >bad.json
+slug "an unknown answer" 3 config-invalid --root "$root" --store s2 vgpu step 1 --answers bad.json
+slug "without a terminal nothing is taken for granted" 1 declined --root "$root" --store s2 vgpu step 1 --card 1
+slug "several cards and no choice" 2 card-not-chosen --root "$root" --store s2 vgpu step 1 --yes
+printf 'STEP=1\nURL=https://example.org/x?a=b&c=$(touch pwned)\nOWN=kept\n' >config.txt
+run --root "$root" --store s2 vgpu step 1 --yes --card 1 --import config.txt
+equals "the script's state is taken over" "$rc" 0
+check "as data" test ! -e pwned
+check "with keys that are not ours" grep -q '"OWN": "kept"' s2/targets/*/vgpu.json
+equals "and kept from others" "$(stat -c %a s2/targets/*/vgpu.json)" 600
+printf 'STEP=9\n' >config.txt
+root=$work/d
+m_pve8_fresh "$root"
+slug "a value its key cannot have" 3 vgpu-state-invalid --root "$root" --store s3 vgpu step 1 --yes --import config.txt
+
+# A failing command takes its group back and leaves the earlier ones; the next run goes on.
+root=$work/e
+m_pve8_fresh "$root"
+sed -i 's/"update-grub": {"status": 0/"update-grub": {"status": 1/' "$root/nvdriver-commands.json"
+run --root "$root" --store s4 vgpu step 1 --yes
+equals "a failing command is a failure" "$rc" 1
+check "its group is as before" test ! -e "$root/etc/default/grub.d/nvdriver-vgpu.cfg"
+check "the groups before it stay" test -e "$root/etc/apt/sources.list.d/pve-no-subscription.list"
+sed -i 's/"update-grub": {"status": 1/"update-grub": {"status": 0/' "$root/nvdriver-commands.json"
+run --root "$root" --store s4 vgpu step 1 --yes
+equals "the next run goes on" "$rc" 0
+check "and completes it" test -e "$root/etc/modprobe.d/nvdriver-vgpu.conf"
+run --root "$root" --store s4 vgpu remove
+equals "remove without a yes keeps everything" "$(test -e "$root/etc/modprobe.d/nvdriver-vgpu.conf" && echo kept)" kept
+echo '{ "remove_modules": true }' >one.json
+run --root "$root" --store s4 vgpu remove --answers one.json
+check "remove takes back one group" test ! -e "$root/etc/modprobe.d/nvdriver-vgpu.conf"
+check "and only that" test -e "$root/etc/default/grub.d/nvdriver-vgpu.cfg"
+
+# The menu on a terminal.
+if command -v script >/dev/null; then
+	root=$work/f
+	m_pve8_fresh "$root"
+	menu() { printf '%b' "$1" | script -qec "$NVDRIVER --root $root --store s5 vgpu" /dev/null >out 2>&1; rc=$?; }
+	menu '7\n'
+	equals "exit" "$rc" 0
+	menu '9\nx\n8\n'
+	equals "three wrong answers are a usage error" "$rc" 2
+	says "that names the range" 'none of 1, 3, 4, 5 or 7'
+	menu '4\n'
+	says "host drivers" '^17.6 *550.163.02'
+	menu '1\n\nn\ny\nn\n'
+	equals "new installation, asked" "$rc" 0
+	check "is done" test -e "$root/etc/modprobe.d/nvdriver-vgpu.conf"
+	menu '3\ny\ny\ny\ny\ny\n'
+	check "remove, asked group by group" test ! -e "$root/etc/modprobe.d/nvdriver-vgpu.conf"
+else
+	skip "the menu on a terminal" "no script(1)"
+fi
+slug "the menu needs a terminal" 2 usage --root "$root" --store s5 vgpu
+finish
