@@ -3,6 +3,7 @@
 
 #include "container-export.h"
 #include "container-params.h"
+#include "container-rhel.h"
 #include "fd.h"
 #include "firmware.h"
 #include "kmods.h"
@@ -38,9 +39,14 @@ int container_load_modules(const struct container *c, char ***ret)
 /* modeset uses symbols of the video module from RHEL 9.3 on. */
 static bool needs_video(const struct container *c)
 {
-	const char *el = strstr(c->release, "el9_");
+	struct rhel_facts f = { .user_version = c->env->rhel_version, .release = c->release };
+	_cleanup_(os_release_done) struct os_release node = { 0 };
+	struct rhel_version v;
 
-	return el && strtoul(el + strlen("el9_"), NULL, 10) >= 3;
+	if (rhel_node_os_release(c->h, c->node, &node) == 0)
+		f.node = &node;
+	rhel_version_resolve(&f, &v);
+	return v.major > 9 || (v.major == 9 && v.minor >= 3);
 }
 
 /* Absent or built in is no error: a load that really needs one names the symbol it misses. */

@@ -3,7 +3,11 @@
 
 #include "container-catalog.h"
 #include "container-export.h"
+#include "container-ktree.h"
+#include "container-rdma.h"
+#include "digest.h"
 #include "fd.h"
+#include "flavour.h"
 #include "install.h"
 #include "jutil.h"
 #include "log.h"
@@ -33,6 +37,16 @@ char *container_plain_version(const char *version)
 
 	return n > suffix && strcmp(version + n - suffix, "-grid") == 0 ? strndup(version, n - suffix)
 									: strdup(version);
+}
+
+struct container_ktree_options container_ktree_wishes(const struct container *c)
+{
+	return (struct container_ktree_options){
+		.source = c->o.kernel_source,
+		.node = c->node,
+		.store = c->en->store,
+		.no_packages = c->en->offline || (c->o.tag && strcmp(c->o.tag, "builtin") == 0),
+	};
 }
 
 /* -- which driver -- */
@@ -157,6 +171,40 @@ int container_prepare_tree(struct container *c, struct err *e)
 		c->version);
 	return err_next(
 	    e, "build the image with the run file in /drivers, or apply a bundle that holds the driver");
+}
+
+/* -- flavour -- */
+
+static int choose_flavour(struct container *c, char **ret, struct err *e)
+{
+	_cleanup_(flavour_choice_done) struct flavour_choice choice = { 0 };
+	_cleanup_free_ char *plain = container_plain_version(c->version);
+	_cleanup_close_ int tree_fd = -EBADF;
+	int r = plain ? store_tree_open(c->en->store, c->tree_id, &tree_fd, NULL, e) : err_oom(e);
+
+	if (r == 0)
+		r = flavour_choose(c->h, tree_fd, plain, &choice, e);
+	if (r < 0)
+		return r;
+	log_info("kernel modules: %s (%s)", choice.flavour, choice.why ? choice.why : "");
+	*ret = strdup(choice.flavour);
+	return *ret ? 0 : err_oom(e);
+}
+
+int container_prepare_flavour(struct container *c, struct err *e)
+{
+	char *flavour = NULL;
+	int r = 0;
+
+	if (c->env->module_type == MODULE_TYPE_AUTO)
+		r = choose_flavour(c, &flavour, e);
+	else if (!(flavour = strdup(c->env->module_type == MODULE_TYPE_OPEN ? "open" : "proprietary")))
+		r = err_oom(e);
+	if (r < 0)
+		return r;
+	free(c->flavour);
+	c->flavour = flavour;
+	return 0;
 }
 
 /* -- user space -- */
@@ -353,8 +401,24 @@ int container_prepare_sources(struct container *c, struct err *e)
 
 /* -- modules -- */
 
+/* Where the network driver's symbols are told; NULL where RDMA is not active. */
+static int network_symvers(const struct container *c, char **ret, struct err *e)
+{
+	int r;
+
+	*ret = NULL;
+	if (!container_rdma_active(c))
+		return 0;
+	r = container_rdma_symvers(c->h, c->node, c->env, c->release, ret);
+	if (r == -ENOENT)
+		log_warn("no network driver to build nvidia-peermem against was found");
+	return r == -ENOMEM ? err_oom(e) : 0;
+}
+
 static int take_set(struct container *c, struct err *e)
 {
+	char symvers_sha256[SHA256_HEX_SIZE];
+	_cleanup_free_ char *symvers = NULL;
 	_cleanup_free_ char *plain = container_plain_version(c->version), *banner = NULL, *running = NULL;
 	char fingerprint[65];
 	struct modset_want want = {
@@ -369,6 +433,11 @@ static int take_set(struct container *c, struct err *e)
 	}
 	if (r < 0)
 		return r;
+	r = network_symvers(c, &symvers, e);
+	if (r < 0)
+		return r;
+	if (symvers && sha256_file_at(AT_FDCWD, symvers, symvers_sha256) == 0)
+		want.foreign_symvers_sha256 = symvers_sha256;
 	/* Another build of the same release is another kernel; only of the running one do we know the banner. */
 	if (host_kernel_release(c->h, &running) == 0 && strcmp(running, c->release) == 0 &&
 	    host_proc_version(c->h, &banner) == 0)
@@ -425,11 +494,34 @@ static unsigned job_count(const struct container *c)
 	return jobs ? jobs : 1;
 }
 
-static int build_set(struct container *c, struct err *e)
+static int link_network_driver(struct container *c, struct err *e)
 {
+	_cleanup_(plan_freep) struct plan *p = NULL;
+	int r = container_rdma_active(c)
+		    ? container_plan_new("network driver headers linked below /usr/src", &p, e)
+		    : 0;
+
+	if (r == 0 && p)
+		r = container_rdma_links(c->h, c->env, c->release, p, e);
+	if (r > 0)
+		r = container_apply(c, p, e);
+	return r < 0 ? r : 0;
+}
+
+static int find_ktree(struct container *c, struct container_ktree *ret, struct err *e)
+{
+	struct container_ktree_options o = container_ktree_wishes(c);
+
+	return container_ktree_find(c->h, c->env, c->release, &o, ret, e);
+}
+
+static int build_set(struct container *c, const struct ktree *t, struct err *e)
+{
+	_cleanup_free_ char *symvers = NULL;
 	struct prepare_request q = { .tree_id = c->tree_id,
 				     .kernel = c->release,
-				     .kernel_source = c->o.kernel_source,
+				     .kernel_source = t->source,
+				     .kernel_output = t->output,
 				     .flavour = c->flavour,
 				     .key = c->o.key,
 				     .cert = c->o.cert,
@@ -438,6 +530,12 @@ static int build_set(struct container *c, struct err *e)
 	_cleanup_json_ json_t *stages = NULL;
 	int r;
 
+	r = network_symvers(c, &symvers, e);
+	if (r == 0)
+		r = link_network_driver(c, e);
+	if (r < 0)
+		return r;
+	q.extra_symvers = symvers;
 	log_info("building %s modules for kernel %s with %u jobs", c->flavour, c->release, q.jobs);
 	r = prepare_run(c->en, &q, &stages, e);
 	if (r < 0)
@@ -451,6 +549,7 @@ static int build_set(struct container *c, struct err *e)
 
 int container_build_modules(struct container *c, struct err *e)
 {
+	_cleanup_(container_ktree_done) struct container_ktree t = { 0 };
 	int r = container_find_modules(c, e);
 
 	if (r < 0)
@@ -460,7 +559,9 @@ int container_build_modules(struct container *c, struct err *e)
 		return 0;
 	}
 	r = check_signing(c, e);
-	return r < 0 ? r : build_set(c, e);
+	if (r == 0)
+		r = find_ktree(c, &t, e);
+	return r < 0 ? r : build_set(c, t.tree, e);
 }
 
 static int module_entries(const struct container *c, const char *plain, const json_t *record, json_t *modules)

@@ -4,8 +4,12 @@
 /* The driver itself: its tree in the store, its user space and sources in the container's root, its modules for the kernel. Each part
  * is looked at first and made only when it is not there. */
 
+#include "container-ktree.h"
 #include "container.h"
 #include "parse.h"
+
+/* What this run wants of a kernel's build tree. Borrows from c. */
+struct container_ktree_options container_ktree_wishes(const struct container *c);
 
 /* A vGPU guest's driver version is the catalog's choice for the host it runs on, unless the environment switches that off; then and
  * elsewhere it is DRIVER_VERSION. ERR_VGPU_NO_MATCH; what cannot be counted is treated as passthrough, and said. */

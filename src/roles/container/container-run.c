@@ -9,6 +9,7 @@
 #include "container-prepare.h"
 #include "container-status.h"
 #include "container-unload.h"
+#include "container-update.h"
 #include "interrupt.h"
 #include "log.h"
 #include "strbuf.h"
@@ -91,6 +92,21 @@ static int step_ready(struct container *c, struct err *e)
 	return container_daemons_status(c, true, e);
 }
 
+/* "latest" and the beginning of a release are accepted too. */
+static int step_kernel(struct container *c, struct err *e)
+{
+	struct container_ktree_options o = container_ktree_wishes(c);
+	char *release = NULL;
+	int r = container_update_release(c->h, c->env, c->o.kernel, &o, &release, e);
+
+	if (r < 0)
+		return r;
+	free(c->release);
+	c->release = release;
+	log_info("kernel %s", release);
+	return 0;
+}
+
 static int step_hook(struct container *c, struct err *e _unused_)
 {
 	container_hook_write(c);
@@ -156,6 +172,7 @@ static const struct step build_steps[] = {
 	{ 0 },
 };
 static const struct step update_steps[] = {
+	{ "kernel", "find out which kernel is meant", step_kernel },
 	{ "version", "choose the driver version (a vGPU guest's from the catalog)",
 	  container_choose_version },
 	{ "driver", "find the driver in the store, else unpack its run file", container_prepare_tree },

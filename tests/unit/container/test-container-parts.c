@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The small pure parts of the role: mounts, file lists, hook, flavour, reasons. */
+ * The small pure parts of the role: mounts, file lists, hook, reasons. */
 #include "testlib.h"
 
 #include "container-export.h"
-#include "container-flavour.h"
 #include "container-hook.h"
 #include "container-prepare.h"
 #include "container-status.h"
@@ -84,65 +83,6 @@ static void the_hook_never_fails(void **state _unused_)
 	assert_non_null(strstr(text, ">&2\nexit 0\n"));
 }
 
-static void chooses_the_flavour(void **state _unused_)
-{
-	static const char old_list[] = "{\"chips\":[{\"devid\":\"0x20B5\",\"features\":[\"kernelopen\"]},"
-				       "{\"devid\":\"0x1E04\",\"features\":[]}]}";
-	static const char new_list[] =
-	    "{\"chips\":[{\"devid\":\"0x20B5\",\"features\":[\"kernelopen\",\"gsp_proprietary_supported\"]},"
-	    "{\"devid\":\"0x2901\",\"features\":[\"kernelopen\"]},{\"devid\":\"0x1B06\",\"features\":[]}]}";
-	static const struct {
-		uint16_t cards[3];
-		unsigned branch;
-		const char *list;
-		bool ships_open;
-		const char *want; /* NULL = no one kind serves */
-	} cases[] = {
-		{ { 0x20b5 },
-		  535,
-		  old_list,
-		  true,
-		  "proprietary" }, /* before 560 nobody advised the open ones */
-		{ { 0x20b5 }, 570, new_list, true, "open" },
-		{ { 0x20b5 }, 570, NULL, true, "open" },
-		{ { 0x20b5 }, 570, new_list, false, "proprietary" },
-		{ { 0x1b06 }, 570, new_list, true, "proprietary" }, /* Pascal */
-		{ { 0x1b06 }, 570, NULL, true, "proprietary" },
-		{ { 0x1b06, 0x20b5 }, 570, new_list, true, "proprietary" },
-		{ { 0x1e04 }, 570, old_list, true, "proprietary" }, /* listed without the feature */
-		{ { 0x2901 }, 570, new_list, true, "open" },
-		{ { 0x2901, 0x1b06 }, 570, new_list, true, NULL },
-		{ { 0 }, 570, new_list, true, "open" },
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		struct pci_device cards[4] = { 0 };
-		struct pci_list list = { cards, 0 };
-		_cleanup_(err_done) struct err e = ERR_INIT;
-		json_t *supported = cases[i].list ? json_loads(cases[i].list, 0, NULL) : NULL;
-		const char *got = NULL;
-		int r;
-
-		cards[list.n].vendor = 0x10de,
-		cards[list.n++].class_code = 0x0403; /* a card's sound function */
-		for (size_t k = 0; k < 3 && cases[i].cards[k]; k++, list.n++) {
-			snprintf(cards[list.n].address, sizeof(cards[0].address), "0000:0%zu:00.0", k);
-			cards[list.n].vendor = 0x10de;
-			cards[list.n].class_code = 0x0302;
-			cards[list.n].device = cases[i].cards[k];
-		}
-		r = container_flavour_choose(&list, supported, cases[i].branch, cases[i].ships_open, &got,
-					     &e);
-		if (cases[i].want)
-			assert_string_equal(got, cases[i].want);
-		else {
-			assert_int_equal(r, -ERR_UNSUPPORTED);
-			assert_non_null(strstr(e.reason, "0000:01:00.0 (1b06)"));
-		}
-		json_decref(supported);
-	}
-}
-
 static void gives_each_failure_its_reason(void **state _unused_)
 {
 	static const struct {
@@ -165,5 +105,4 @@ static void gives_each_failure_its_reason(void **state _unused_)
 TEST_MAIN(cmocka_unit_test(finds_the_mounts_of_an_export),
 	  cmocka_unit_test(keeps_the_kernel_part_of_a_manifest),
 	  cmocka_unit_test(knows_a_guest_driver_by_its_name), cmocka_unit_test(reads_an_environment),
-	  cmocka_unit_test(the_hook_never_fails), cmocka_unit_test(chooses_the_flavour),
-	  cmocka_unit_test(gives_each_failure_its_reason))
+	  cmocka_unit_test(the_hook_never_fails), cmocka_unit_test(gives_each_failure_its_reason))
