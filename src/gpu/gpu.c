@@ -149,6 +149,8 @@ int gpu_db_find(struct gpu_db *db, uint16_t device, struct gpu_info *ret, struct
 	char id[8];
 	int r;
 
+	if (!db)
+		return -ENOENT;
 	(void)snprintf(id, sizeof(id), "%04x", device);
 	(void)sqlite3_bind_text(db->find, 1, id, -1, SQLITE_STATIC);
 	r = sqlite3_step(db->find);

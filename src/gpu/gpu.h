@@ -45,6 +45,7 @@ struct gpu_list {
 	size_t n;
 };
 
+/* db NULL: a machine without our table; no card has a name then. */
 int gpu_list_read(const struct host *h, struct gpu_db *db, struct gpu_list *ret, struct err *e);
 void gpu_list_done(struct gpu_list *l);
 

@@ -524,6 +524,8 @@ static inline void bed_make(struct bed *b)
 	/* Hundreds of small synced files: in memory where that is possible. */
 	if (access("/dev/shm", W_OK) == 0)
 		assert_int_equal(setenv("TMPDIR", "/dev/shm", 0), 0);
+	/* One binary in an image, without its data. */
+	assert_int_equal(setenv("NVDRIVER_DATADIR", "/nonexistent", 1), 0);
 	testdir_make(&b->t);
 	b->root = str_printf("%s/root", b->t.path);
 	bed_root(b);
