@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The operations of plans that change a container. A plan's host is the hypervisor; these operations reach the container
+ * named in their arguments through its manager. Each is journalled with its undo data before it begins, so an
+ * interrupted run is taken back by recover, and a failed one before the command ends.
+ *
+ * All arguments hold "id", "backend", "lxcpath" and "pct", so that a journal can be taken back by a later run with
+ * other options. lxc_op_args() makes such an object. */
+
+#include "lxc.h"
+#include "plan.h"
+
+/* "lxc-config": {"add": ["key = value"], "remove": [...]} */
+extern const struct op_type lxc_op_config;
+/* "lxc-power": {"want": "running"|"restarted"}; undo stops a container that was stopped before. */
+extern const struct op_type lxc_op_power;
+/* "lxc-files": {"entries": [...]} as of "files", beneath the container's root, applied by its own root user; "base" is a
+ * directory of the host. */
+extern const struct op_type lxc_op_files;
+/* "lxc-exec": {"argv": [...], "undo_argv": [...]|null, "what": text, "timeout_s": n, "tolerate": bool} inside. */
+extern const struct op_type lxc_op_exec;
+/* "lxc-live": {"dest": "usr/lib/nvdriver"}: the shared directory mounted into a running container now. */
+extern const struct op_type lxc_op_live;
+/* "lxc-nodes": {"nodes": [{path, major, minor}]}: device nodes bound into a running container now. */
+extern const struct op_type lxc_op_nodes;
+
+/* Call before engine_open(): journals may name them. */
+int lxc_register_ops(void);
+
+/* {"id", "backend", "lxcpath", "pct", …} for plan_add(); NULL without memory. */
+json_t *lxc_op_args(const struct lxc_ct *ct);
+
+/* A small text file inside the container as an entry for lxc-files. */
+int lxc_entry_text(json_t *entries, const char *path, const char *text, mode_t mode);
+int lxc_entry_link(json_t *entries, const char *path, const char *target);
+int lxc_entry_dir(json_t *entries, const char *path, mode_t mode);
+int lxc_entry_absent(json_t *entries, const char *path);

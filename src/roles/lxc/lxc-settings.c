@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lxc-settings.h"
+
+#include "strbuf.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int text_default(char **text, const char *value)
+{
+	if (!*text)
+		*text = strdup(value);
+	return *text ? 0 : -ENOMEM;
+}
+
+static void number_default(unsigned *n, unsigned value)
+{
+	if (!*n)
+		*n = value;
+}
+
+char *lxc_host_path(const struct host *h, const char *absolute)
+{
+	_cleanup_free_ char *real = NULL;
+
+	if (h->is_running)
+		return strdup(absolute);
+	real = realpath(h->root, NULL);
+	return real ? str_printf("%s%s", real, absolute) : NULL;
+}
+
+int lxc_settings_default(const struct host *h, struct lxc_settings *s)
+{
+	const struct {
+		unsigned *field;
+		unsigned value;
+	} numbers[] = {
+		{ &s->start_timeout_s, 60 },
+		{ &s->exec_wait_s, 60 },
+		{ &s->node_wait_s, 30 },
+		{ &s->node_poll_ms, 2000 },
+		{ &s->lock_wait_s, 60 },
+		{ &s->file_lock_wait_s, 10 },
+		{ &s->exec_timeout_s, 120 },
+		{ &s->install_timeout_s, 900 },
+		{ &s->toolkit_timeout_s, 3600 },
+		{ &s->attempts, 3 },
+		{ &s->pause_s, 5 },
+		{ &s->smi_timeout_s, 30 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+		number_default(numbers[i].field, numbers[i].value);
+	if (!s->lxcpath)
+		s->lxcpath = lxc_host_path(h, "/var/lib/lxc");
+	if (!s->lxcpath || text_default(&s->pct, "pct") < 0 || text_default(&s->style, "include") < 0 ||
+	    text_default(&s->container_tmp, "/tmp") < 0 ||
+	    text_default(&s->cache_dir, "/usr/local/phoenix_hypervisor/cache") < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+void lxc_settings_done(struct lxc_settings *s)
+{
+	free(s->pct);
+	free(s->lxcpath);
+	free(s->incus_socket);
+	free(s->cache_dir);
+	free(s->style);
+	free(s->container_tmp);
+	*s = (struct lxc_settings){ 0 };
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What one run of an lxc verb works with: the engine, the options, the host's facts, the configuration, the manager; and
+ * one container of it. Everything in struct lxc is read-only once lxc_open() returned. */
+
+#include "engine.h"
+#include "lxc-backend.h"
+#include "lxc-config.h"
+#include "lxc-host.h"
+#include "lxc-settings.h"
+
+enum lxc_delivery { LXC_DELIVERY_AUTO, LXC_DELIVERY_SHARED, LXC_DELIVERY_TREE, LXC_DELIVERY_RUN };
+const char *lxc_delivery_name(enum lxc_delivery d); /* "auto", "shared", "tree", "run" */
+int lxc_delivery_parse(const char *s, enum lxc_delivery *ret);
+
+enum lxc_restart { LXC_RESTART_AUTO, LXC_RESTART_NEVER, LXC_RESTART_ALWAYS };
+enum lxc_level { LXC_LEVEL_STATIC, LXC_LEVEL_DEVICE, LXC_LEVEL_LIVE, LXC_LEVEL_ALL };
+
+struct lxc_options {
+	const char *backend; /* NULL = auto */
+	enum lxc_delivery delivery;
+	bool toolkit_first; /* --order */
+	enum lxc_policy policy;
+	bool no_toolkit, container_toolkit; /* --no-toolkit, --container-toolkit */
+	const char *cuda; /* --cuda VERSION; NULL = the configuration's */
+	enum lxc_restart restart;
+	unsigned jobs; /* 0 = processors */
+	bool keep_runfile, apt_clean, replace_packages, graphics, mig, compat32;
+	bool allow_no_host_driver, allow_missing_devices, nvcc_warn, cuda_init;
+	bool rollback; /* take everything of this run back after a failure */
+	bool force;
+	enum lxc_level level; /* highest level of verification */
+	struct lxc_config_paths paths;
+};
+
+struct lxc {
+	struct engine *en; /* borrowed */
+	const struct lxc_options *opt; /* borrowed */
+	const struct lxc_settings *set; /* borrowed; defaults filled in */
+	struct lxc_config *cfg; /* owned */
+	struct lxc_host host; /* owned */
+	struct lxc_backend *backend; /* owned */
+	char *state_dir; /* owned; "<store>/targets" */
+	char *live_dir; /* owned; "/run/nvdriver/live" of this machine, absolute */
+};
+
+int lxc_open(struct engine *en, const struct lxc_options *opt, const struct lxc_settings *set,
+	     struct lxc **ret, struct err *e);
+void lxc_freep(struct lxc **x);
+
+/* One container with what is configured, wanted and there. */
+struct lxc_ct {
+	const struct lxc *x; /* borrowed */
+	const char *id; /* conf.id */
+	char target[272]; /* "lxc-<id>": its name below targets/ */
+	struct lxc_ct_config conf;
+	struct lxc_version_choice want; /* <V>; version NULL when the container is not enabled */
+	struct lxc_minors gpus;
+	struct lxc_nodes nodes; /* on the host, that the container needs */
+	struct lxc_facts facts;
+	struct lxc_place place;
+	json_t *record; /* owned; our own record (lxc-state.h), NULL = none */
+	bool pending; /* no step of this run needed the container to be looked at inside */
+};
+void lxc_ct_done(struct lxc_ct *ct);
+
+/* Configuration, host and manager put together: GATE, CONFIG and HOST of the workflow, and the container's own facts.
+ * ct->conf.enabled false means that nothing is to be done (and nothing more was looked at). */
+int lxc_ct_open(const struct lxc *x, const char *id, struct lxc_ct *ret, struct err *e);
+/* State and place again, after a start or a restart. */
+int lxc_ct_refresh(struct lxc_ct *ct, struct err *e);
+/* exec in this container, failing unless the status is 0; argv ends with NULL. *ret_out (may be NULL): caller frees. */
+int lxc_ct_run(const struct lxc_ct *ct, const char *what, char *const *argv, unsigned timeout_s,
+	       char **ret_out, struct err *e);
+/* os-release of the container: read from its root; the template's name when it cannot be. ERR_LXC_OS for systems the
+ * driver cannot run on. Both strings owned by the caller (os_release_done). */
+int lxc_ct_os(const struct lxc_ct *ct, struct os_release *ret, struct err *e);
