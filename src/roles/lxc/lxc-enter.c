@@ -23,6 +23,7 @@
 #define LOOK_MS	   200
 
 struct entry {
+	int cgroup_fd; /* owned; cgroup.procs to write ourselves to */
 	int user_ns, mount_ns, root_fd; /* owned; -EBADF = not entered */
 	const struct lxc_place *place;
 	unsigned flags;
@@ -30,6 +31,7 @@ struct entry {
 
 static void entry_done(struct entry *n)
 {
+	close_fdp(&n->cgroup_fd);
 	close_fdp(&n->user_ns);
 	close_fdp(&n->mount_ns);
 	close_fdp(&n->root_fd);
@@ -45,10 +47,44 @@ static int ns_open(pid_t pid, const char *kind)
 	return fd < 0 ? -errno : fd;
 }
 
+/* "<n>:devices:/lxc.payload.x" where the controller has a hierarchy of its own, else "0::/…". */
+static char *cgroup_path(pid_t pid)
+{
+	_cleanup_free_ char *file = str_printf("/proc/%d/cgroup", (int)pid), *text = NULL;
+	bool has_v1 = access("/sys/fs/cgroup/devices/cgroup.procs", F_OK) == 0;
+	const char *mark = has_v1 ? ":devices:" : "0::";
+	struct span rest, line;
+	size_t len;
+
+	if (!file || read_file_at(AT_FDCWD, file, (size_t)64 << 10, &text, &len) < 0)
+		return NULL;
+	rest = (struct span){ text, len };
+	while (span_line(&rest, &line)) {
+		_cleanup_free_ char *one = span_dup(line);
+		const char *at = one ? strstr(one, mark) : NULL;
+
+		if (at)
+			return str_printf("/sys/fs/cgroup%s%s/cgroup.procs", has_v1 ? "/devices" : "",
+					  at + strlen(mark));
+	}
+	return NULL;
+}
+
+static int cgroup_open(pid_t pid)
+{
+	_cleanup_free_ char *path = cgroup_path(pid);
+	int fd = path ? open(path, O_WRONLY | O_CLOEXEC) : -1;
+
+	return fd < 0 ? -EBADF : fd;
+}
+
 static int entry_open(struct entry *n, struct err *e)
 {
 	const struct lxc_place *p = n->place;
 	int r = 0;
+
+	if (p->init_pid > 0 && (n->flags & LXC_INSIDE_CGROUP))
+		n->cgroup_fd = cgroup_open(p->init_pid);
 
 	if (p->init_pid > 0) {
 		n->mount_ns = ns_open(p->init_pid, "mnt");
@@ -86,6 +122,8 @@ static int enter(const struct entry *n)
 			return -errno;
 		return p->on_disk_shifted ? become(p->root_uid, p->root_gid) : 0;
 	}
+	if (n->cgroup_fd >= 0 && write(n->cgroup_fd, "0", 1) < 0)
+		return -errno;
 	if (n->user_ns >= 0 && setns(n->user_ns, CLONE_NEWUSER) < 0)
 		return -errno;
 	if (setns(n->mount_ns, CLONE_NEWNS) < 0)
@@ -190,7 +228,7 @@ static int answer_take(const struct strbuf *text, json_t **ret, struct err *e)
 int lxc_inside(const struct lxc_place *p, unsigned flags, unsigned timeout_s, lxc_inside_fn fn, void *arg,
 	       json_t **ret, struct err *e)
 {
-	_cleanup_(entry_done) struct entry n = { -EBADF, -EBADF, -EBADF, p, flags };
+	_cleanup_(entry_done) struct entry n = { -EBADF, -EBADF, -EBADF, -EBADF, p, flags };
 	_cleanup_(strbuf_done) struct strbuf text = STRBUF_INIT(ANSWER_MAX);
 	_cleanup_close_ int in = -EBADF, out = -EBADF;
 	int fds[2], r;

@@ -24,6 +24,14 @@ extern const struct op_type lxc_op_exec;
 extern const struct op_type lxc_op_live;
 /* "lxc-nodes": {"nodes": [{path, major, minor}]}: device nodes bound into a running container now. */
 extern const struct op_type lxc_op_nodes;
+/* "lxc-ready": {"nodes": [...], "ignore_devices": bool}: waits until a command runs inside and every required node is
+ * usable. ERR_LXC_DEVICE with a listing of /dev in the log. */
+extern const struct op_type lxc_op_ready;
+/* "lxc-push": {"from": host path, "to": path inside, "mode": n}: a large file through the manager, its digest compared
+ * inside; undo removes it. */
+extern const struct op_type lxc_op_push;
+/* "lxc-check": {"want", "host", "machine", "nodes", "gpus", "level"}: fails unless the driver is right; nothing to undo. */
+extern const struct op_type lxc_op_check;
 
 /* Call before engine_open(): journals may name them. */
 int lxc_register_ops(void);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The state machine of an installation: which steps a container needs is decided by looking (lxc-observe.h), the steps
- * become operations of one plan, and the plan is applied, recorded and verified. Every failure takes the whole plan
- * back (clean-up included), unless rollback is off: then each finished step stays and the next run goes on there. */
+/* The state machine of an installation. The steps a container needs are found by looking: every step contributes
+ * operations whose check() says whether it is so already, and a plan in which all is so already is not applied. Whatever
+ * is to be done is one plan, so any failure takes everything of this run back (clean-up included); with rollback off
+ * each step is a plan of its own, what is finished stays, and the next run goes on there. */
 
 #include "lxc.h"
 #include "plan.h"
@@ -13,28 +14,36 @@
 #define LXC_STEP_TOOLKIT 4u
 #define LXC_STEPS_ALL	 7u
 
-/* One step: needed() looks and answers 1 (to do), 0 (as it should be) or an error; a sentence about why goes to
- * `reasons`. plan() adds operations. Neither changes anything. The machine asks in the order of --order. */
+/* One step: adds its operations to the plan and changes nothing. The order of the table is that of driver-first; with
+ * toolkit-first the toolkit goes before the driver. */
 struct lxc_step {
 	unsigned bit;
 	const char *name; /* "devices", "driver", "toolkit" */
-	int (*needed)(struct lxc_ct *ct, json_t *reasons, struct err *e);
 	int (*plan)(struct lxc_ct *ct, struct plan *p, struct err *e);
 };
-extern const struct lxc_step lxc_step_devices, lxc_step_driver;
+/* The toolkit's step is set by whoever provides it; plan NULL = there is none. */
+extern struct lxc_step lxc_step_toolkit;
 
 struct lxc_result {
-	char *id; /* owned */
 	int status; /* exit status of this container */
-	json_t *report; /* owned: {id, name, result, status, steps: [], reasons: [], verdict…, error?} */
+	json_t *
+	    report; /* owned: {id, name, result, status, version, steps: [], problems: [], error?: {slug, reason, …}} */
 };
 void lxc_result_done(struct lxc_result *r);
 
-/* The plan for one container, checked, with its reasons; no operations = nothing to do. */
-int lxc_plan_make(struct lxc_ct *ct, unsigned steps, struct plan **ret, json_t *reasons, struct err *e);
-/* install, devices, toolkit for one container. Fills ret whatever happens; answers its status. */
-int lxc_install_one(const struct lxc *x, const char *id, unsigned steps, struct lxc_result *ret);
-/* Many, up to opt->jobs at a time, each in a process of its own; one failure does not stop the others. results has n
- * elements. Answers the worst status. */
-int lxc_install_many(const struct lxc *x, char *const *ids, size_t n, unsigned steps,
-		     struct lxc_result *results);
+/* The plan for one container, checked. *ret_todo: 0 = all is so already. view_id may be "". */
+int lxc_plan_make(struct lxc_ct *ct, unsigned steps, const char *view_id, struct plan **ret, bool *ret_todo,
+		  struct err *e);
+/* install, devices, toolkit. Each container that has something to do is worked on in a process of its own, up to
+ * opt->jobs at a time; one failure does not stop the others. results has n elements, filled whatever happens. Answers
+ * the worst status. With engine->dry_run only plans are made; text (may be NULL) receives what they would do. */
+int lxc_install(const struct lxc *x, char *const *ids, size_t n, unsigned steps, struct lxc_result *results,
+		struct strbuf *text);
+/* verify and status: level as of the options; nothing is changed. Statuses 0, 8, 10 or that of an error. */
+int lxc_verify_many(const struct lxc *x, char *const *ids, size_t n, struct lxc_result *results);
+/* Take out everything that is recorded for these containers, newest first. */
+int lxc_remove(const struct lxc *x, char *const *ids, size_t n, bool all_deployments,
+	       struct lxc_result *results);
+/* Every managed container to the host's version: the shared directory is switched by one rename, containers with files of
+ * their own are installed again. prepare_version (may be NULL): only fetch, unpack and mount that version. */
+int lxc_sync(const struct lxc *x, const char *prepare_version, json_t *report, struct err *e);

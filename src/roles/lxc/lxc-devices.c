@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lxc-devices.h"
+
+#include "jutil.h"
+#include "lxc-edit.h"
+#include "lxc-ops.h"
+#include "lxc-verify.h"
+#include "strbuf.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int push_line(char ***v, char *line)
+{
+	int r = line ? (lxc_lines_contain(*v, line) ? 0 : strv_push(v, line)) : -ENOMEM;
+
+	free(line);
+	return r;
+}
+
+static char *rule_text(const struct lxc_node *n, bool all_gpus, const char *key)
+{
+	if (n->kind == LXC_NODE_UVM || n->kind == LXC_NODE_UVM_TOOLS)
+		return str_printf("%s = c %u:* rw", key, n->major);
+	if (n->kind == LXC_NODE_GPU && all_gpus)
+		return str_printf("%s = c %u:%u rw", key, n->major, n->minor);
+	return str_printf("%s = c %u:%u rw", key, n->major, n->minor);
+}
+
+static int raw_lines(const struct lxc_node *n, const char *source, bool unified, bool all_gpus, char ***v)
+{
+	const char *key = unified ? "lxc.cgroup2.devices.allow" : "lxc.cgroup.devices.allow";
+	int r = push_line(
+	    v, str_printf("lxc.mount.entry = %s %s none bind,optional,create=file 0 0", source, n->path));
+
+	return r < 0 ? r : push_line(v, rule_text(n, all_gpus, key));
+}
+
+int lxc_device_lines(const struct lxc_nodes *nodes, bool dev_keys, bool unified, bool all_gpus,
+		     char *(*host_path)(const struct host *h, const char *absolute), const struct host *h,
+		     char ***ret)
+{
+	_cleanup_strv_ char **v = NULL;
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < nodes->n; i++) {
+		const struct lxc_node *n = &nodes->v[i];
+		_cleanup_free_ char *absolute = str_printf("/%s", n->path), *source = NULL;
+
+		/* An optional node the host lacks would make a start fail, or leave a regular file of its name. */
+		if (!n->exists && !n->required)
+			continue;
+		source = absolute ? host_path(h, absolute) : NULL;
+		if (!source)
+			r = -ENOMEM;
+		else if (dev_keys)
+			r = push_line(&v, str_printf("dev = %s,mode=0666", source));
+		else
+			r = raw_lines(n, source, unified, all_gpus, &v);
+	}
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(v);
+	return 0;
+}
+
+int lxc_device_stale(const json_t *record, char *const *have, char *const *wanted, char ***ret)
+{
+	_cleanup_strv_ char **v = NULL;
+	const json_t *line;
+	size_t i;
+	int r = 0;
+
+	json_array_foreach (json_object_get(record, "lines"), i, line) {
+		const char *text = json_string_value(line);
+
+		if (r >= 0 && text && lxc_lines_contain(have, text) && !lxc_lines_contain(wanted, text))
+			r = strv_push(&v, text);
+	}
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(v);
+	return 0;
+}
+
+static int add_config(struct lxc_ct *ct, struct plan *p, char *const *add, char *const *remove, struct err *e)
+{
+	json_t *args = lxc_op_args(ct), *a = jstrv(add), *r = jstrv(remove);
+
+	if (!args || !a || !r || json_object_set_new(args, "add", a) < 0 ||
+	    json_object_set_new(args, "remove", r) < 0)
+		return err_oom(e);
+	return plan_add(p, &lxc_op_config, args, "let container %s have %zu GPU%s", ct->id, ct->gpus.n,
+			ct->gpus.n == 1 ? "" : "s") < 0
+		   ? err_oom(e)
+		   : 0;
+}
+
+static int add_nodes(struct lxc_ct *ct, struct plan *p, struct err *e)
+{
+	json_t *args = lxc_op_args(ct), *nodes = lxc_nodes_json(&ct->nodes);
+
+	if (!args || !nodes || json_object_set_new(args, "nodes", nodes) < 0 ||
+	    json_object_set_new(args, "restart",
+				json_string(ct->x->opt->restart == LXC_RESTART_NEVER ? "never" : "auto")) < 0)
+		return err_oom(e);
+	return plan_add(p, &lxc_op_nodes, args, "make the devices appear in container %s", ct->id) < 0
+		   ? err_oom(e)
+		   : 0;
+}
+
+static int add_power(struct lxc_ct *ct, struct plan *p, const char *want, struct err *e)
+{
+	json_t *args = lxc_op_args(ct);
+
+	if (!args || json_object_set_new(args, "want", json_string(want)) < 0)
+		return err_oom(e);
+	return plan_add(p, &lxc_op_power, args, "%s container %s",
+			strcmp(want, "running") == 0 ? "start" : "restart", ct->id) < 0
+		   ? err_oom(e)
+		   : 0;
+}
+
+static int add_ready(struct lxc_ct *ct, struct plan *p, struct err *e)
+{
+	json_t *args = lxc_op_args(ct), *nodes = lxc_nodes_json(&ct->nodes);
+
+	if (!args || !nodes || json_object_set_new(args, "nodes", nodes) < 0 ||
+	    json_object_set_new(args, "ignore_devices", json_boolean(ct->x->opt->allow_missing_devices)) < 0)
+		return err_oom(e);
+	return plan_add(p, &lxc_op_ready, args, "wait until container %s and its devices are ready", ct->id) <
+		       0
+		   ? err_oom(e)
+		   : 0;
+}
+
+int lxc_power_plan(struct lxc_ct *ct, struct plan *p, struct err *e)
+{
+	int r = ct->facts.state == LXC_RUNNING ? 0 : add_power(ct, p, "running", e);
+
+	return r < 0 ? r : add_ready(ct, p, e);
+}
+
+int lxc_devices_plan(struct lxc_ct *ct, struct plan *p, struct err *e)
+{
+	const struct lxc *x = ct->x;
+	_cleanup_strv_ char **wanted = NULL, **stale = NULL;
+	int r;
+
+	if (!x->host.version)
+		return 0;
+	if (lxc_device_lines(&ct->nodes, x->backend->dev_keys, x->host.unified, ct->gpus.all, lxc_host_path,
+			     x->en->host, &wanted) < 0 ||
+	    lxc_device_stale(ct->record, ct->facts.lines, wanted, &stale) < 0)
+		return err_oom(e);
+	/* The line of the shared directory belongs to the driver step. */
+	for (char **s = stale; s && *s; s++)
+		if (strstr(*s, " usr/lib/nvdriver ")) {
+			char **to = s;
+
+			free(*s);
+			while ((to[0] = to[1]))
+				to++;
+			break;
+		}
+	r = add_config(ct, p, wanted, stale, e);
+	if (r >= 0 && ct->facts.state == LXC_RUNNING)
+		r = x->opt->restart == LXC_RESTART_ALWAYS ? add_power(ct, p, "restarted", e)
+							  : add_nodes(ct, p, e);
+	return r;
+}

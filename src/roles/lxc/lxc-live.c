@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lxc-live.h"
+
+#include "fd.h"
+#include "lock.h"
+#include "log.h"
+#include "lxc-cache.h"
+#include "lxc-enter.h"
+#include "path.h"
+#include "prepare.h"
+#include "publish.h"
+#include "strbuf.h"
+#include "view.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define ID_DIGITS    12
+#define LIVE_LOCK_MS 60000
+#define TMPFS_FLAGS  (MS_NOSUID | MS_NODEV)
+
+#ifndef MOUNT_ATTR_RDONLY
+#define MOUNT_ATTR_RDONLY 0x00000001
+#endif
+
+char *lxc_live_name(const char *version, const char *view_id)
+{
+	return str_printf("%s-%.*s", version, ID_DIGITS, view_id);
+}
+
+int lxc_live_version(const char *name, char **ret)
+{
+	const char *dash = strrchr(name, '-');
+	_cleanup_free_ char *version = dash ? span_dup((struct span){ name, (size_t)(dash - name) }) : NULL;
+
+	if (!dash)
+		return -EINVAL;
+	if (!version)
+		return -ENOMEM;
+	if (!version_is_valid(version))
+		return -EINVAL;
+	*ret = TAKE_PTR(version);
+	return 0;
+}
+
+/* -- what is to be mounted -- */
+
+struct picking {
+	const char *version, *arch;
+	char *id; /* owned */
+};
+
+static int pick(const char *name, enum store_kind kind, const char *id, void *arg)
+{
+	struct picking *p = arg;
+	_cleanup_free_ char *want = str_printf("driver/%s-%s", p->version, p->arch);
+
+	if (!want)
+		return -ENOMEM;
+	if (kind != STORE_TREE || strcmp(name, want) != 0)
+		return 0;
+	free(p->id);
+	p->id = strdup(id);
+	return p->id ? 0 : -ENOMEM;
+}
+
+static int tree_find(const struct lxc *x, const char *version, char **ret_id, struct err *e)
+{
+	struct picking p = { version, x->host.machine, NULL };
+
+	if (!x->en->store)
+		return -ENOENT;
+	if (store_ref_list(x->en->store, "driver/", pick, &p) == -ENOMEM)
+		return err_oom(e);
+	*ret_id = p.id;
+	return p.id ? 0 : -ENOENT;
+}
+
+/* The tree of a run file; the store keeps it, so this happens once for all containers. */
+static int tree_make(const struct lxc *x, const struct lxc_ct_config *conf, const char *version,
+		     struct err *e)
+{
+	_cleanup_free_ char *runfile = NULL;
+	struct prepare_request q = { .no_modules = true, .passphrase_fd = -1 };
+	json_auto_t *stages = NULL;
+	char *words[2] = { NULL, NULL };
+	int r = lxc_cache_ensure(x, conf, version, &runfile, e);
+
+	if (r < 0)
+		return r;
+	words[0] = runfile;
+	q.source = words;
+	q.n_source = 1;
+	return prepare_run(x->en, &q, &stages, e);
+}
+
+int lxc_live_prepare(const struct lxc *x, const struct lxc_ct_config *conf, const char *version,
+		     char *ret_view_id, struct err *e)
+{
+	const struct view_options o = { .profile = DEST_PROFILE_COMPUTE,
+					.compat32 = x->opt->compat32,
+					.lock_timeout_s = x->en->lock_timeout_s };
+	const struct view_options full = { .profile = DEST_PROFILE_FULL,
+					   .compat32 = x->opt->compat32,
+					   .lock_timeout_s = x->en->lock_timeout_s };
+	_cleanup_free_ char *tree = NULL;
+	int r = tree_find(x, version, &tree, e);
+
+	if (r == -ENOENT) {
+		r = tree_make(x, conf, version, e);
+		if (r >= 0)
+			r = tree_find(x, version, &tree, e);
+		if (r == -ENOENT)
+			r = err_set(e, ERR_DRIVER_NOT_PREPARED, "driver %s is not in the store", version);
+	}
+	if (r >= 0)
+		r = view_build(x->en->store, tree, x->opt->graphics ? &full : &o, ret_view_id, NULL, e);
+	return r < 0 ? err_wrap(e, "driver %s for containers", version) : 0;
+}
+
+/* -- the shared directory -- */
+
+static bool is_mount_point(int dirfd, const char *name)
+{
+	struct statx s;
+
+	return statx(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_TYPE, &s) == 0 &&
+	       (s.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) && (s.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+}
+
+bool lxc_live_is_mounted(const struct lxc *x)
+{
+	return is_mount_point(AT_FDCWD, x->live_dir);
+}
+
+int lxc_live_open(const struct lxc *x)
+{
+	int fd = lxc_live_is_mounted(x) ? dir_open_at(AT_FDCWD, x->live_dir) : -EBADF;
+
+	return fd < 0 ? -EBADF : fd;
+}
+
+static int live_error(const struct lxc *x, int r, const char *what, struct err *e)
+{
+	(void)err_set(e, ERR_LXC_LIVE, "%s %s: %s", what, x->live_dir, strerror(-r));
+	return err_object(e, "%s", x->live_dir);
+}
+
+static int live_create(const struct lxc *x, struct err *e)
+{
+	int r = path_mkdirs(x->en->host->root_fd, LXC_LIVE_DIR, 0755, PATH_IN_ROOT);
+
+	if (r < 0)
+		return live_error(x, r, "cannot make", e);
+	if (!lxc_live_is_mounted(x) &&
+	    mount("nvdriver", x->live_dir, "tmpfs", TMPFS_FLAGS, "size=1m,mode=755") < 0)
+		return live_error(x, -errno, "cannot mount a file system on", e);
+	if (mount(NULL, x->live_dir, NULL, MS_SHARED, NULL) < 0)
+		return live_error(x, -errno, "cannot share", e);
+	return 0;
+}
+
+/* Read-only at the file system itself, not only at one mount of it. */
+static int live_writable(const struct lxc *x, bool on)
+{
+	unsigned long flags = MS_REMOUNT | TMPFS_FLAGS | (on ? 0 : MS_RDONLY);
+
+	return mount(NULL, x->live_dir, NULL, flags, NULL) < 0 ? -errno : 0;
+}
+
+struct change {
+	const struct lxc *x;
+	struct lock lock;
+	int fd; /* owned */
+};
+
+static void change_done(struct change *c)
+{
+	if (c->fd >= 0 && live_writable(c->x, false) < 0)
+		log_warn("%s stays writable", c->x->live_dir);
+	close_fdp(&c->fd);
+	lock_release(&c->lock);
+}
+
+static int change_begin(const struct lxc *x, struct change *c, struct err *e)
+{
+	_cleanup_close_ int run = -EBADF;
+	int r = path_mkdirs(x->en->host->root_fd, "run/nvdriver", 0755, PATH_IN_ROOT);
+
+	run = r < 0 ? r
+		    : path_open_at(x->en->host->root_fd, "run/nvdriver", O_RDONLY | O_DIRECTORY, 0,
+				   PATH_IN_ROOT);
+	r = run < 0 ? run : lock_file_at(run, "live.lock", LIVE_LOCK_MS, &c->lock);
+	if (r == -EAGAIN)
+		return err_set(e, ERR_LOCKED, "another run changes %s", x->live_dir);
+	if (r < 0)
+		return live_error(x, r, "cannot lock", e);
+	r = live_create(x, e);
+	if (r < 0)
+		return r;
+	r = live_writable(x, true);
+	if (r >= 0)
+		r = c->fd = dir_open_at(AT_FDCWD, x->live_dir);
+	return r < 0 ? live_error(x, r, "cannot change", e) : 0;
+}
+
+/* An image first; a bind mount of the tree only where no privileged container could write through it, which only the
+ * caller knows: so never here. */
+static int view_mount(const struct change *c, const char *view_id, const char *name, struct err *e)
+{
+	enum store_share used;
+	int r = view_image(c->x->en->store, view_id, NULL, e);
+
+	if (r < 0)
+		return r;
+	return store_tree_share(c->x->en->store, view_id, c->fd, name, STORE_RECEIVER_PRIVILEGED, SHARE_EROFS,
+				&used, e);
+}
+
+int lxc_live_mount(const struct lxc *x, const char *version, const char *view_id, char **ret_name,
+		   struct err *e)
+{
+	_cleanup_(change_done) struct change c = { x, LOCK_INIT, -EBADF };
+	_cleanup_free_ char *name = lxc_live_name(version, view_id);
+	_cleanup_close_ int live = lxc_live_open(x);
+	int r = 0;
+
+	if (!name)
+		return err_oom(e);
+	if (live < 0 || !is_mount_point(live, name)) {
+		r = change_begin(x, &c, e);
+		if (r >= 0 && !is_mount_point(c.fd, name)) {
+			(void)unlinkat(c.fd, name, AT_REMOVEDIR);
+			r = view_mount(&c, view_id, name, e);
+		}
+	}
+	if (r < 0)
+		return r == -ERR_MOUNT_DENIED || r == -ERR_UNSUPPORTED ? err_recode(e, ERR_LXC_LIVE) : r;
+	*ret_name = TAKE_PTR(name);
+	return 0;
+}
+
+static char *link_read(int fd, const char *link)
+{
+	char target[256];
+	ssize_t n = fd < 0 ? -1 : readlinkat(fd, link, target, sizeof(target) - 1);
+
+	if (n <= 0)
+		return NULL;
+	target[n] = '\0';
+	return name_is_safe(target) ? strdup(target) : NULL;
+}
+
+char *lxc_live_link(const struct lxc *x, const char *link)
+{
+	_cleanup_close_ int fd = lxc_live_open(x);
+
+	return link_read(fd, link);
+}
+
+static int links_set(const struct lxc *x, const char *current, const char *previous, struct err *e)
+{
+	_cleanup_(change_done) struct change c = { x, LOCK_INIT, -EBADF };
+	int r = change_begin(x, &c, e);
+
+	if (r < 0)
+		return r;
+	if (previous)
+		r = publish_symlink(c.fd, "previous", previous);
+	if (r >= 0)
+		r = publish_symlink(c.fd, "current", current);
+	return r < 0 ? live_error(x, r, "cannot switch", e) : 0;
+}
+
+int lxc_live_switch(const struct lxc *x, const char *name, struct err *e)
+{
+	_cleanup_free_ char *now = lxc_live_link(x, "current");
+	int r;
+
+	if (now && strcmp(now, name) == 0)
+		return 0;
+	r = links_set(x, name, now, e);
+	return r < 0 ? r : 1;
+}
+
+int lxc_live_rollback(const struct lxc *x, char **ret_name, struct err *e)
+{
+	_cleanup_free_ char *now = lxc_live_link(x, "current"), *before = lxc_live_link(x, "previous");
+	_cleanup_close_ int fd = lxc_live_open(x);
+	int r;
+
+	if (!before || !is_mount_point(fd, before))
+		return err_set(e, ERR_UNDO_NOTHING, "no earlier driver is mounted in %s", x->live_dir);
+	r = links_set(x, before, now, e);
+	if (r < 0)
+		return r;
+	*ret_name = TAKE_PTR(before);
+	return 0;
+}
+
+static int names_list(int fd, char ***ret)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3), r = 0;
+	DIR *d = copy < 0 ? NULL : fdopendir(copy);
+	const struct dirent *de;
+
+	if (!d)
+		return -errno;
+	rewinddir(d);
+	while (r >= 0 && (de = readdir(d)))
+		if (de->d_name[0] != '.' && strcmp(de->d_name, "current") != 0 &&
+		    strcmp(de->d_name, "previous") != 0)
+			r = strv_push(ret, de->d_name);
+	(void)closedir(d);
+	return r;
+}
+
+int lxc_live_prune(const struct lxc *x, struct err *e)
+{
+	_cleanup_(change_done) struct change c = { x, LOCK_INIT, -EBADF };
+	_cleanup_free_ char *now = NULL, *before = NULL;
+	_cleanup_strv_ char **names = NULL;
+	int n = 0, r;
+
+	if (!lxc_live_is_mounted(x))
+		return 0;
+	r = change_begin(x, &c, e);
+	if (r < 0)
+		return r;
+	now = link_read(c.fd, "current");
+	before = link_read(c.fd, "previous");
+	r = names_list(c.fd, &names);
+	for (char **p = names; r >= 0 && p && *p; p++) {
+		if ((now && strcmp(*p, now) == 0) || (before && strcmp(*p, before) == 0))
+			continue;
+		/* A container that still uses it answers EBUSY: that is the count of users. */
+		n += store_tree_unshare(c.fd, *p, NULL) >= 0;
+	}
+	return r < 0 ? live_error(x, r, "cannot list", e) : n;
+}
+
+char *lxc_live_line(const struct lxc *x)
+{
+	return str_printf("lxc.mount.entry = %s " LXC_LIVE_DEST " none rbind,rslave,ro,create=dir 0 0",
+			  x->live_dir);
+}
+
+/* -- mounts placed into a running container -- */
+
+struct placing {
+	int tree_fd; /* a detached mount */
+	const char *dest;
+	bool is_file;
+};
+
+static int place_target(int root_fd, const struct placing *p)
+{
+	return path_open_at(root_fd, p->dest, O_PATH | (p->is_file ? 0 : O_DIRECTORY), 0, PATH_IN_ROOT);
+}
+
+/* In the container's mount name-space, with the host's rights and the container's names: the target is a descriptor
+ * resolved beneath the container's root, so the mount lands there or nowhere. */
+static int place_inside(int root_fd, void *arg, json_t **ret _unused_, struct err *e)
+{
+	const struct placing *p = arg;
+	_cleanup_close_ int target = place_target(root_fd, p);
+
+	if (target < 0)
+		return err_errno(e, target, "cannot open /%s in the container", p->dest);
+	if (syscall(SYS_move_mount, p->tree_fd, "", target, "",
+		    MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+		return err_errno(e, -errno, "cannot mount on /%s in the container", p->dest);
+	return 0;
+}
+
+static int mount_clone(const char *path, bool is_dir)
+{
+	struct {
+		uint64_t attr_set, attr_clr, propagation, userns_fd;
+	} attr = { MOUNT_ATTR_NOSUID, 0, MS_SLAVE, 0 };
+	unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (is_dir ? AT_RECURSIVE : 0);
+	int fd = (int)syscall(SYS_open_tree, AT_FDCWD, path, flags);
+
+	if (fd < 0)
+		return -errno;
+	if (is_dir)
+		attr.attr_set |= MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV;
+	if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | (is_dir ? AT_RECURSIVE : 0), &attr,
+		    sizeof(attr)) < 0) {
+		int r = -errno;
+
+		close_fdp(&fd);
+		return r;
+	}
+	return fd;
+}
+
+bool lxc_live_is_placed(const struct lxc_place *place, const char *dest)
+{
+	_cleanup_free_ char *path = str_printf("/proc/%d/mountinfo", (int)place->init_pid), *text = NULL;
+	_cleanup_free_ char *want = str_printf("/%s", dest);
+	struct span rest, line, word;
+	size_t len;
+
+	if (!path || !want || place->init_pid <= 0 ||
+	    read_file_at(AT_FDCWD, path, (size_t)4 << 20, &text, &len) < 0)
+		return false;
+	rest = (struct span){ text, len };
+	while (span_line(&rest, &line)) {
+		bool found = false;
+
+		for (unsigned i = 0; i < 5 && span_word(&line, &word); i++)
+			found = i == 4 && span_eq(word, want);
+		if (found)
+			return true;
+	}
+	return false;
+}
+
+static int place_mount(const char *source, bool is_dir, const struct lxc_place *place, const char *dest,
+		       struct err *e)
+{
+	_cleanup_close_ int tree = mount_clone(source, is_dir);
+	struct placing p = { tree, dest, !is_dir };
+
+	if (tree < 0)
+		return err_errno(e, tree, "cannot clone the mount %s", source);
+	return lxc_inside(place, LXC_INSIDE_HOST_ROOT, 30, place_inside, &p, NULL, e);
+}
+
+int lxc_live_place(const char *live_dir, const struct lxc_place *place, const char *dest, struct err *e)
+{
+	if (lxc_live_is_placed(place, dest))
+		return 0;
+	return place_mount(live_dir, true, place, dest, e);
+}
+
+int lxc_node_place(const char *host_node, const struct lxc_place *place, const char *path, struct err *e)
+{
+	return place_mount(host_node, false, place, path, e);
+}
+
+static int unplace_inside(int root_fd, void *arg, json_t **ret _unused_, struct err *e)
+{
+	const struct placing *p = arg;
+	_cleanup_close_ int target = place_target(root_fd, p);
+	char at[32];
+
+	if (target < 0)
+		return target == -ENOENT ? 0
+					 : err_errno(e, target, "cannot open /%s in the container", p->dest);
+	snprintf(at, sizeof(at), "/proc/self/fd/%d", target);
+	if (umount2(p->dest, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL && errno != ENOENT)
+		return err_errno(e, -errno, "cannot unmount /%s in the container", p->dest);
+	return 0;
+}
+
+int lxc_live_unplace(const struct lxc_place *place, const char *dest, struct err *e)
+{
+	struct placing p = { -EBADF, dest, false };
+
+	if (!lxc_live_is_placed(place, dest))
+		return 0;
+	return lxc_inside(place, LXC_INSIDE_HOST_ROOT, 30, unplace_inside, &p, NULL, e);
+}
