@@ -6,6 +6,7 @@
 #include "config.h"
 #include "fd.h"
 #include "log.h"
+#include "lxc-ops.h"
 #include "parse.h"
 
 #include <fcntl.h>
@@ -278,6 +279,10 @@ static int app_open_engine(struct app *app, const struct cmd *cmd, const struct 
 		flags |= ENGINE_STORE_OPTIONAL;
 	else
 		flags |= ENGINE_STORE_CREATE;
+	/* Journals may name the roles' operations: known before the first is read. */
+	if (lxc_register_ops() < 0)
+		return err_oom(e);
+	app->lxc_settings = &config->lxc;
 	r = engine_open(app->root, app->store_path, flags, &app->engine, e);
 	if (r < 0)
 		return r;

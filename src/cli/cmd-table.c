@@ -59,7 +59,15 @@
 	X(bundle_verify) \
 	X(bundle_inspect) \
 	X(bundle_list_missing) \
-	X(bundle_apply)
+	X(bundle_apply) \
+	X(lxc_plan) \
+	X(lxc_install) \
+	X(lxc_devices) \
+	X(lxc_sync) \
+	X(lxc_verify) \
+	X(lxc_status) \
+	X(lxc_rollback) \
+	X(lxc_remove)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct cmd cmd_##name;

@@ -25,6 +25,7 @@ struct app {
 	int log_fd; /* owned; --log-file once open */
 	char *own_store; /* owned; what the verb's default_store() said */
 	bool entrypoint; /* under a vendor's name: what happens is said on stdout, what fails on stderr */
+	const struct lxc_settings *lxc_settings; /* borrowed: section [lxc] of the configuration file */
 };
 
 /* One option; its value lands at `offset` of the verb's own zeroed struct. */

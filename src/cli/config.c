@@ -19,6 +19,24 @@ static const struct ini_key config_keys[] = {
 	{ "", "lock-timeout", ini_take_duration, C(lock_timeout_s), "a time such as 90 or 5m" },
 	{ "fetch", "proxy", ini_take_string, C(fetch_proxy), "a URL" },
 	{ "fetch", "attempts", ini_take_unsigned, C(fetch_attempts), "a number" },
+	{ "lxc", "pct", ini_take_string, C(lxc.pct), "a program" },
+	{ "lxc", "lxcpath", ini_take_string, C(lxc.lxcpath), "a directory" },
+	{ "lxc", "incus-socket", ini_take_string, C(lxc.incus_socket), "a socket" },
+	{ "lxc", "cache-dir", ini_take_string, C(lxc.cache_dir), "a directory" },
+	{ "lxc", "style", ini_take_string, C(lxc.style), "include or inline" },
+	{ "lxc", "container-tmp", ini_take_string, C(lxc.container_tmp), "a directory" },
+	{ "lxc", "start-timeout", ini_take_duration, C(lxc.start_timeout_s), "a time such as 60 or 2m" },
+	{ "lxc", "exec-wait", ini_take_duration, C(lxc.exec_wait_s), "a time such as 60 or 2m" },
+	{ "lxc", "exec-timeout", ini_take_duration, C(lxc.exec_timeout_s), "a time such as 60 or 2m" },
+	{ "lxc", "node-wait", ini_take_duration, C(lxc.node_wait_s), "a time such as 60 or 2m" },
+	{ "lxc", "node-poll-ms", ini_take_unsigned, C(lxc.node_poll_ms), "milliseconds" },
+	{ "lxc", "lock-wait", ini_take_duration, C(lxc.lock_wait_s), "a time such as 60 or 2m" },
+	{ "lxc", "file-lock-wait", ini_take_duration, C(lxc.file_lock_wait_s), "a time such as 10" },
+	{ "lxc", "install-timeout", ini_take_duration, C(lxc.install_timeout_s), "a time such as 15m" },
+	{ "lxc", "toolkit-timeout", ini_take_duration, C(lxc.toolkit_timeout_s), "a time such as 1h" },
+	{ "lxc", "smi-timeout", ini_take_duration, C(lxc.smi_timeout_s), "a time such as 30" },
+	{ "lxc", "attempts", ini_take_unsigned, C(lxc.attempts), "a number" },
+	{ "lxc", "pause", ini_take_duration, C(lxc.pause_s), "a time such as 5" },
 };
 
 void config_done(struct config *c)
@@ -29,6 +47,7 @@ void config_done(struct config *c)
 	free(c->color);
 	free(c->progress);
 	free(c->fetch_proxy);
+	lxc_settings_done(&c->lxc);
 	*c = (struct config){ 0 };
 }
 

@@ -4,6 +4,7 @@
 /* <root>/etc/nvdriver/nvdriver.conf: defaults for options, by their long names; the command line wins. */
 
 #include "err.h"
+#include "lxc-settings.h"
 
 #include <stdbool.h>
 
@@ -13,6 +14,7 @@ struct config {
 	char *fetch_proxy; /* [fetch] proxy */
 	unsigned fetch_attempts; /* [fetch] attempts; 0 = the default */
 	unsigned lock_timeout_s; /* lock-timeout; 0 = the default */
+	struct lxc_settings lxc; /* [lxc]; 0 and NULL = the default */
 };
 
 void config_done(struct config *c);

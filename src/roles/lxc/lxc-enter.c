@@ -90,7 +90,8 @@ static int entry_open(struct entry *n, struct err *e)
 		n->mount_ns = ns_open(p->init_pid, "mnt");
 		if (p->has_userns && !(n->flags & LXC_INSIDE_HOST_ROOT))
 			r = n->user_ns = ns_open(p->init_pid, "user");
-		if (n->mount_ns < 0 || r < 0)
+		n->root_fd = lxc_place_open(p);
+		if (n->mount_ns < 0 || r < 0 || n->root_fd < 0)
 			return err_set(e, ERR_LXC_STOPPED, "the container has just stopped");
 		return 0;
 	}
@@ -117,7 +118,7 @@ static int enter(const struct entry *n)
 {
 	const struct lxc_place *p = n->place;
 
-	if (n->root_fd >= 0) {
+	if (n->mount_ns < 0) {
 		if (fchdir(n->root_fd) < 0 || chroot(".") < 0)
 			return -errno;
 		return p->on_disk_shifted ? become(p->root_uid, p->root_gid) : 0;
@@ -126,7 +127,8 @@ static int enter(const struct entry *n)
 		return -errno;
 	if (n->user_ns >= 0 && setns(n->user_ns, CLONE_NEWUSER) < 0)
 		return -errno;
-	if (setns(n->mount_ns, CLONE_NEWNS) < 0)
+	/* The top of the name-space is not the container's root where that was entered by chroot instead of pivot_root. */
+	if (setns(n->mount_ns, CLONE_NEWNS) < 0 || fchdir(n->root_fd) < 0 || chroot(".") < 0)
 		return -errno;
 	return n->user_ns >= 0 ? become(0, 0) : 0;
 }

@@ -14,6 +14,7 @@
  * descriptors of the host by name, only ones it was given. */
 typedef int (*lxc_inside_fn)(int root_fd, void *arg, json_t **ret, struct err *e);
 
+#define LXC_INSIDE_CGROUP 2u /* and its device cgroup, so that opening a device is decided as it is inside */
 #define LXC_INSIDE_HOST_ROOT                                                                                 \
 	1u /* mount name-space only, with the host's rights: for placing mounts and nothing else */
 

@@ -448,14 +448,10 @@ int lxc_node_place(const char *host_node, const struct lxc_place *place, const c
 static int unplace_inside(int root_fd, void *arg, json_t **ret _unused_, struct err *e)
 {
 	const struct placing *p = arg;
-	_cleanup_close_ int target = place_target(root_fd, p);
-	char at[32];
 
-	if (target < 0)
-		return target == -ENOENT ? 0
-					 : err_errno(e, target, "cannot open /%s in the container", p->dest);
-	snprintf(at, sizeof(at), "/proc/self/fd/%d", target);
-	if (umount2(p->dest, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL && errno != ENOENT)
+	/* The working directory is the container's root: what is unmounted is inside, whatever a link makes of the name. */
+	if (fchdir(root_fd) == 0 && umount2(p->dest, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL &&
+	    errno != ENOENT)
 		return err_errno(e, -errno, "cannot unmount /%s in the container", p->dest);
 	return 0;
 }

@@ -123,7 +123,7 @@ static int place_of(struct subject *s, struct lxc_place *ret, struct err *e)
 static int config_change(const struct plan_ctx *c, const json_t *args, const json_t *add,
 			 const json_t *remove, bool dry_run, json_t **ret_undo, struct err *e)
 {
-	_cleanup_subject_ struct subject s;
+	_cleanup_subject_ struct subject s = { 0 };
 	_cleanup_json_ json_t *both = json_pack("{s:O?, s:O?}", "add", add, "remove", remove);
 	_cleanup_strv_ char **a = NULL, **r = NULL;
 	int rc;
@@ -205,7 +205,7 @@ static int power_apply(const struct plan_ctx *c, const json_t *args, const json_
 		       struct err *e)
 {
 	const char *want = arg_text(args, "want");
-	_cleanup_subject_ struct subject s;
+	_cleanup_subject_ struct subject s = { 0 };
 	int r = subject_open(c, args, &s, e);
 
 	if (r >= 0 && want && strcmp(want, "restarted") == 0)
@@ -263,7 +263,7 @@ static int files_run(struct files_job *j, json_t **ret, struct err *e)
 	_cleanup_(lxc_place_done) struct lxc_place place = { 0 };
 	const char *base = arg_text(j->args, "base");
 	_cleanup_close_ int base_fd = -EBADF;
-	_cleanup_subject_ struct subject s;
+	_cleanup_subject_ struct subject s = { 0 };
 	int r = subject_open(j->c, j->args, &s, e);
 
 	if (r >= 0)
@@ -309,7 +309,7 @@ static int files_look(int root, const json_t *entries)
 static int lxc_files_check(const struct plan_ctx *c, const json_t *args, struct err *e)
 {
 	_cleanup_(lxc_place_done) struct lxc_place place = { 0 };
-	_cleanup_subject_ struct subject s;
+	_cleanup_subject_ struct subject s = { 0 };
 	struct host inside = { -EBADF, -EBADF, -EBADF, -EBADF, (char *)"the container", false };
 	_cleanup_close_ int root = -EBADF;
 	struct plan_ctx inner = *c;
@@ -420,7 +420,7 @@ static int exec_key(const struct plan_ctx *c, const json_t *args, const char *ke
 	json_int_t timeout_s = json_integer_value(json_object_get(args, "timeout_s"));
 	const json_t *list = json_object_get(args, key);
 	_cleanup_strv_ char **argv = NULL;
-	_cleanup_subject_ struct subject s;
+	_cleanup_subject_ struct subject s = { 0 };
 	int r;
 
 	if (!json_is_array(list) || json_array_size(list) == 0)
@@ -489,7 +489,7 @@ static int live_apply(const struct plan_ctx *c, const json_t *args, const json_t
 		      struct err *e)
 {
 	_cleanup_(lxc_place_done) struct lxc_place place = { 0 };
-	_cleanup_subject_ struct subject s;
+	_cleanup_subject_ struct subject s = { 0 };
 	int r = subject_open(c, args, &s, e);
 
 	if (r >= 0)
@@ -504,7 +504,7 @@ static int live_undo(const struct plan_ctx *c, const json_t *args, const json_t 
 {
 	_cleanup_(lxc_place_done) struct lxc_place place = { 0 };
 	_cleanup_(err_done) struct err own = ERR_INIT;
-	_cleanup_subject_ struct subject s;
+	_cleanup_subject_ struct subject s = { 0 };
 	int r = subject_open(c, args, &s, &own);
 
 	if (r >= 0)
@@ -521,7 +521,7 @@ static int live_undo(const struct plan_ctx *c, const json_t *args, const json_t 
 static int live_check(const struct plan_ctx *c, const json_t *args, struct err *e)
 {
 	_cleanup_(lxc_place_done) struct lxc_place place = { 0 };
-	_cleanup_subject_ struct subject s;
+	_cleanup_subject_ struct subject s = { 0 };
 	int r = subject_open(c, args, &s, e);
 
 	if (r >= 0)
@@ -577,7 +577,7 @@ static int node_apply(const struct plan_ctx *c, struct subject *s, const struct 
 static int nodes_check(const struct plan_ctx *c, const json_t *args, struct err *e)
 {
 	_cleanup_(lxc_place_done) struct lxc_place place = { 0 };
-	_cleanup_subject_ struct subject s;
+	_cleanup_subject_ struct subject s = { 0 };
 	_cleanup_close_ int root = -EBADF;
 	const json_t *node;
 	size_t i;
@@ -627,7 +627,7 @@ static int nodes_apply(const struct plan_ctx *c, const json_t *args, const json_
 {
 	const char *restart = arg_text(args, "restart");
 	_cleanup_(err_done) struct err own = ERR_INIT;
-	_cleanup_subject_ struct subject s;
+	_cleanup_subject_ struct subject s = { 0 };
 	int r = subject_open(c, args, &s, e);
 
 	if (r < 0)
@@ -645,12 +645,33 @@ static int nodes_apply(const struct plan_ctx *c, const json_t *args, const json_
 	return r < 0 ? r : s.b->ops->start(s.b, s.id, e);
 }
 
+/* The empty file a node was bound over. */
+static int node_file_remove(int root_fd, void *arg, json_t **ret _unused_, struct err *e _unused_)
+{
+	const char *path = arg, *name;
+	_cleanup_close_ int parent = path_open_parent(root_fd, path, false, PATH_IN_ROOT, &name);
+	struct stat st;
+
+	if (parent >= 0 && fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+	    st.st_size == 0)
+		(void)unlinkat(parent, name, 0);
+	return 0;
+}
+
+static void node_take_away(const struct lxc_place *place, const char *path)
+{
+	if (!lxc_live_is_placed(place, path))
+		return;
+	(void)lxc_live_unplace(place, path, NULL);
+	(void)lxc_inside(place, 0, 30, node_file_remove, (void *)path, NULL, NULL);
+}
+
 static int nodes_undo(const struct plan_ctx *c, const json_t *args, const json_t *undo _unused_,
 		      struct err *e _unused_)
 {
 	_cleanup_(lxc_place_done) struct lxc_place place = { 0 };
 	_cleanup_(err_done) struct err own = ERR_INIT;
-	_cleanup_subject_ struct subject s;
+	_cleanup_subject_ struct subject s = { 0 };
 	const json_t *node;
 	size_t i;
 	int r = subject_open(c, args, &s, &own);
@@ -659,8 +680,7 @@ static int nodes_undo(const struct plan_ctx *c, const json_t *args, const json_t
 		r = place_of(&s, &place, &own);
 	json_array_foreach (json_object_get(args, "nodes"), i, node)
 		if (r >= 0 && place.init_pid > 0)
-			(void)lxc_live_unplace(&place, json_string_value(json_object_get(node, "path")),
-					       &own);
+			node_take_away(&place, json_string_value(json_object_get(node, "path")));
 	return 0;
 }
 
@@ -755,7 +775,7 @@ static int wait_devices(struct subject *s, const json_t *nodes, struct err *e)
 static int ready_apply(const struct plan_ctx *c, const json_t *args, const json_t *undo _unused_,
 		       struct err *e)
 {
-	_cleanup_subject_ struct subject s;
+	_cleanup_subject_ struct subject s = { 0 };
 	int r = subject_open(c, args, &s, e);
 
 	if (r >= 0)
@@ -794,7 +814,7 @@ static int push_apply(const struct plan_ctx *c, const json_t *args, const json_t
 {
 	const char *from = arg_text(args, "from"), *to = arg_text(args, "to");
 	mode_t mode = (mode_t)json_integer_value(json_object_get(args, "mode"));
-	_cleanup_subject_ struct subject s;
+	_cleanup_subject_ struct subject s = { 0 };
 	_cleanup_close_ int fd = -EBADF;
 	int r = subject_open(c, args, &s, e);
 
@@ -811,7 +831,7 @@ static int push_undo(const struct plan_ctx *c, const json_t *args, const json_t 
 		     struct err *e _unused_)
 {
 	_cleanup_(err_done) struct err own = ERR_INIT;
-	_cleanup_subject_ struct subject s;
+	_cleanup_subject_ struct subject s = { 0 };
 	const char *to = arg_text(args, "to");
 	char *const argv[] = { (char *)"rm", (char *)"-f", (char *)to, NULL };
 
@@ -858,7 +878,7 @@ static int check_run(const struct plan_ctx *c, const json_t *args, enum lxc_leve
 	_cleanup_(lxc_facts_done) struct lxc_facts facts = { 0 };
 	const char *live_dir = arg_text(args, "live_dir");
 	_cleanup_close_ int live = live_dir ? dir_open_at(AT_FDCWD, live_dir) : -EBADF;
-	_cleanup_subject_ struct subject s;
+	_cleanup_subject_ struct subject s = { 0 };
 	struct lxc_check k = { .place = &place,
 			       .want = arg_text(args, "want"),
 			       .host = arg_text(args, "host"),

@@ -26,6 +26,8 @@ struct lxc_settings {
 
 /* Fills what is 0 or NULL with its default. -ENOMEM. */
 int lxc_settings_default(const struct host *h, struct lxc_settings *s);
+/* A deep copy of what is set. -ENOMEM. */
+int lxc_settings_copy(struct lxc_settings *to, const struct lxc_settings *from);
 void lxc_settings_done(struct lxc_settings *s);
 /* A path of the machine as programs of the running kernel see it: "<root>/run/nvdriver" for a root that is a directory
  * of this machine. Caller frees, NULL without memory. */

@@ -167,7 +167,7 @@ static int look_at_tool(const struct looking *k)
 int lxc_static_check(int root_fd, int live_fd, const char *machine, struct lxc_static *ret, struct err *e)
 {
 	_cleanup_(lxc_static_done) struct lxc_static s = { 0 };
-	struct looking k = { root_fd, live_fd, machine, { 0 }, &s };
+	struct looking k = { .root_fd = root_fd, .live_fd = live_fd, .machine = machine, .out = &s };
 	_cleanup_free_ char *bytes = NULL;
 	size_t len;
 	int r;
@@ -265,21 +265,23 @@ static int bad_node(json_t *list, const char *path, enum lxc_node_verdict v, con
 		   : 0;
 }
 
-/* Opened by a magic link of an O_PATH descriptor that was looked at: what is opened is what was seen. */
+/* By name: /proc inside shows other processes, so there is no other way to an O_PATH descriptor. What was opened is
+ * compared with what was meant. */
 static enum lxc_node_verdict open_as(int root_fd, const struct node *n, uid_t uid)
 {
-	_cleanup_close_ int at = path_open_at(root_fd, n->path, O_PATH, 0, PATH_IN_ROOT), fd = -EBADF;
-	int saved = 0;
+	_cleanup_close_ int fd = -EBADF;
+	struct stat st;
 
-	if (at < 0)
-		return LXC_NODE_MISSING;
 	(void)setfsuid(uid); /* takes the rights of root over files away with it */
 	(void)setfsgid(uid);
-	fd = fd_reopen(at, O_RDWR | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	saved = fd < 0 ? -fd : 0;
+	fd = path_open_at(root_fd, n->path, O_RDWR | O_NONBLOCK | O_NOCTTY, 0, PATH_IN_ROOT);
 	(void)setfsuid(0);
 	(void)setfsgid(0);
-	return lxc_node_verdict_of(saved);
+	if (fd < 0)
+		return lxc_node_verdict_of(-fd);
+	return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(n->major, n->minor)
+		   ? LXC_NODE_OK
+		   : LXC_NODE_NUMBER;
 }
 
 static enum lxc_node_verdict try_node(int root_fd, const struct node *n, const char **ret_user)

@@ -259,6 +259,9 @@ static int job_plan(struct job *j, struct err *e)
 	bool switched;
 	int r = lxc_delivery_choose(&j->ct, &j->delivery, e);
 
+	/* The nodes are the host's: they are made once, before anything of a container is touched. */
+	if (r >= 0 && !j->x->en->dry_run)
+		r = lxc_nodes_make(j->x->en->host, &j->ct.nodes, e);
 	if (r >= 0 && (j->steps & LXC_STEP_DRIVER) && !j->x->en->dry_run)
 		r = lxc_deliver_prepare(&j->ct, j->delivery, j->view_id, &switched, e);
 	return r < 0 ? r : lxc_plan_make(&j->ct, j->steps, j->view_id, &j->plan, &j->todo, e);
