@@ -224,9 +224,14 @@ static bool environment_is_true(const char *name)
 	return value && strcmp(value, "true") == 0;
 }
 
-static int run_open(struct app *app, const struct lxc_opts *o, struct lxc_run *ret, struct err *e)
+/* ids: how many were given, -1 where that says nothing. */
+static int run_open(struct app *app, const struct lxc_opts *o, int ids, struct lxc_run *ret, struct err *e)
 {
 	int r = options_take(o, &ret->opt, e);
+
+	if (r >= 0 && ids >= 0 && o->all == (ids > 0))
+		r = err_set(e, ERR_USAGE,
+			    o->all ? "give ids or --all, not both" : "name a container, or --all");
 
 	if (r < 0)
 		return r;
@@ -247,12 +252,8 @@ static int run_open(struct app *app, const struct lxc_opts *o, struct lxc_run *r
 
 /* -- which containers -- */
 
-static int ids_take(const struct lxc_run *run, const struct lxc_opts *o, int argc, char **argv, bool managed,
-		    char ***ret, struct err *e)
+static int ids_take(const struct lxc_run *run, int argc, char **argv, char ***ret, struct err *e)
 {
-	if (o->all == (argc > 0) && !managed)
-		return err_set(e, ERR_USAGE,
-			       o->all ? "give ids or --all, not both" : "name a container, or --all");
 	for (int i = 0; i < argc; i++)
 		if (strv_push(ret, argv[i]) < 0)
 			return err_oom(e);
@@ -320,10 +321,10 @@ static int install_run(struct app *app, const struct lxc_opts *o, int argc, char
 	_cleanup_free_ struct lxc_result *results = NULL;
 	_cleanup_strv_ char **ids = NULL;
 	size_t n;
-	int r = run_open(app, o, &run, e);
+	int r = run_open(app, o, argc, &run, e);
 
 	if (r >= 0)
-		r = ids_take(&run, o, argc, argv, false, &ids, e);
+		r = ids_take(&run, argc, argv, &ids, e);
 	if (r < 0)
 		return r;
 	n = strv_len(ids);
@@ -355,17 +356,17 @@ static int devices_cmd(struct app *app, void *opts, int argc, char **argv, struc
 	return install_run(app, opts, argc, argv, LXC_STEP_DEVICES, "lxc-devices", e);
 }
 
-static int look(struct app *app, const struct lxc_opts *o, int argc, char **argv, bool managed,
-		const char *command, struct err *e)
+static int look(struct app *app, const struct lxc_opts *o, int argc, char **argv, const char *command,
+		struct err *e)
 {
 	_cleanup_(run_done) struct lxc_run run = { 0 };
 	_cleanup_free_ struct lxc_result *results = NULL;
 	_cleanup_strv_ char **ids = NULL;
 	size_t n;
-	int r = run_open(app, o, &run, e);
+	int r = run_open(app, o, argc, &run, e);
 
 	if (r >= 0)
-		r = ids_take(&run, o, argc, argv, managed, &ids, e);
+		r = ids_take(&run, argc, argv, &ids, e);
 	if (r < 0)
 		return r;
 	n = strv_len(ids);
@@ -383,7 +384,7 @@ static int look(struct app *app, const struct lxc_opts *o, int argc, char **argv
 
 static int verify_cmd(struct app *app, void *opts, int argc, char **argv, struct err *e)
 {
-	return look(app, opts, argc, argv, false, "lxc-verify", e);
+	return look(app, opts, argc, argv, "lxc-verify", e);
 }
 
 static void status_line(const json_t *r)
@@ -406,9 +407,9 @@ static int status_cmd(struct app *app, void *opts, int argc, char **argv, struct
 	/* Nothing is started and nothing run inside unless asked for. */
 	if (!o->level)
 		o->level = "static";
-	r = run_open(app, o, &run, e);
+	r = run_open(app, o, -1, &run, e);
 	if (r >= 0)
-		r = ids_take(&run, o, argc, argv, true, &ids, e);
+		r = ids_take(&run, argc, argv, &ids, e);
 	if (r < 0)
 		return r;
 	n = strv_len(ids);
@@ -434,10 +435,10 @@ static int undo_run(struct app *app, const struct lxc_opts *o, int argc, char **
 	_cleanup_free_ struct lxc_result *results = NULL;
 	_cleanup_strv_ char **ids = NULL;
 	size_t n;
-	int r = run_open(app, o, &run, e);
+	int r = run_open(app, o, argc, &run, e);
 
 	if (r >= 0)
-		r = ids_take(&run, o, argc, argv, false, &ids, e);
+		r = ids_take(&run, argc, argv, &ids, e);
 	if (r < 0)
 		return r;
 	n = strv_len(ids);
@@ -465,7 +466,7 @@ static int rollback_cmd(struct app *app, void *opts, int argc, char **argv, stru
 		return undo_run(app, o, argc, argv, false, "lxc-rollback", e);
 	if (argc)
 		return err_set(e, ERR_USAGE, "give ids or --all, not both");
-	r = run_open(app, o, &run, e);
+	r = run_open(app, o, -1, &run, e);
 	if (r >= 0 && app->dry_run)
 		name = lxc_live_link(run.x, "previous");
 	else if (r >= 0)
@@ -490,7 +491,7 @@ static int sync_cmd(struct app *app, void *opts, int argc, char **argv _unused_,
 	if (!report)
 		return err_oom(e);
 	r = argc ? err_set(e, ERR_USAGE, "sync takes no ids: it is for every managed container")
-		 : run_open(app, o, &run, e);
+		 : run_open(app, o, -1, &run, e);
 	if (r >= 0)
 		r = lxc_sync(run.x, o->prepare, report, e);
 	if (r >= 0 && app->json)

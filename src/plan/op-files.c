@@ -431,7 +431,8 @@ static int entries_stage(const struct plan_ctx *c, const struct entries *l, stru
 	};
 
 	if (l->base) {
-		s.base_fd = c->base_fd ? fcntl(*c->base_fd, F_DUPFD_CLOEXEC, 3) : dir_open_at(AT_FDCWD, l->base);
+		s.base_fd =
+		    c->base_fd ? fcntl(*c->base_fd, F_DUPFD_CLOEXEC, 3) : dir_open_at(AT_FDCWD, l->base);
 		if (s.base_fd < 0)
 			return err_errno(e, s.base_fd, "cannot open %s", l->base);
 	}

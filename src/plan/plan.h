@@ -37,7 +37,8 @@ struct plan_ctx {
 	unsigned index; /* of the operation in its plan: names that must differ between operations */
 	int log_fd; /* output of child processes, -EBADF = none */
 	bool offline;
-	const int *base_fd; /* of a "files" base that its path does not lead to from here; NULL = go by the path */
+	const int
+	    *base_fd; /* of a "files" base that its path does not lead to from here; NULL = go by the path */
 };
 
 struct op_type {

@@ -519,11 +519,15 @@ int lxc_deliver_plan(struct lxc_ct *ct, enum lxc_delivery d, const char *view_id
 {
 	_cleanup_close_ int root = lxc_place_open(&ct->place);
 	struct os_release os = { 0 };
-	int r = lxc_ct_os(ct, &os, e);
+	int r = 0;
 
-	os_release_done(&os);
-	if (r >= 0 && root >= 0)
-		r = obstacles_plan(ct, root, p, e);
+	/* Only a dry run plans for a root that cannot be seen: an installation starts the container first. */
+	if (root >= 0) {
+		r = lxc_ct_os(ct, &os, e);
+		os_release_done(&os);
+		if (r >= 0)
+			r = obstacles_plan(ct, root, p, e);
+	}
 	if (r < 0)
 		return r;
 	switch (d) {

@@ -50,24 +50,33 @@ static int text_take(char **to, const json_t *args, const char *key)
 	return *to ? 0 : -ENOMEM;
 }
 
+/* Which limits travel with an operation: they hold for its undo by a later run too. */
+static const struct {
+	const char *key;
+	size_t offset;
+} limits[] = {
+	{ "start_timeout_s", offsetof(struct lxc_settings, start_timeout_s) },
+	{ "exec_wait_s", offsetof(struct lxc_settings, exec_wait_s) },
+	{ "exec_timeout_s", offsetof(struct lxc_settings, exec_timeout_s) },
+	{ "install_timeout_s", offsetof(struct lxc_settings, install_timeout_s) },
+	{ "node_wait_s", offsetof(struct lxc_settings, node_wait_s) },
+	{ "node_poll_ms", offsetof(struct lxc_settings, node_poll_ms) },
+	{ "lock_wait_s", offsetof(struct lxc_settings, lock_wait_s) },
+	{ "file_lock_wait_s", offsetof(struct lxc_settings, file_lock_wait_s) },
+	{ "smi_timeout_s", offsetof(struct lxc_settings, smi_timeout_s) },
+	{ "attempts", offsetof(struct lxc_settings, attempts) },
+	{ "pause_s", offsetof(struct lxc_settings, pause_s) },
+};
+
+static unsigned *limit_at(const struct lxc_settings *set, size_t i)
+{
+	return (unsigned *)((char *)(uintptr_t)set + limits[i].offset);
+}
+
 static void numbers_take(struct lxc_settings *set, const json_t *args)
 {
-	const struct {
-		const char *key;
-		unsigned *to;
-	} rows[] = {
-		{ "start_timeout_s", &set->start_timeout_s },
-		{ "exec_wait_s", &set->exec_wait_s },
-		{ "node_wait_s", &set->node_wait_s },
-		{ "node_poll_ms", &set->node_poll_ms },
-		{ "lock_wait_s", &set->lock_wait_s },
-		{ "smi_timeout_s", &set->smi_timeout_s },
-		{ "attempts", &set->attempts },
-		{ "pause_s", &set->pause_s },
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-		*rows[i].to = (unsigned)json_integer_value(json_object_get(args, rows[i].key));
+	for (size_t i = 0; i < ARRAY_LEN(limits); i++)
+		*limit_at(set, i) = (unsigned)json_integer_value(json_object_get(args, limits[i].key));
 }
 
 static int subject_open(const struct plan_ctx *c, const json_t *args, struct subject *s, struct err *e)
@@ -89,15 +98,16 @@ static int subject_open(const struct plan_ctx *c, const json_t *args, struct sub
 json_t *lxc_op_args(const struct lxc_ct *ct)
 {
 	const struct lxc *x = ct->x;
-	const struct lxc_settings *s = x->set;
+	json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "id", ct->id, "backend",
+			      x->backend->ops->name, "lxcpath", x->set->lxcpath, "pct", x->set->pct, "style",
+			      x->set->style, "state_dir", x->state_dir, "live_dir", x->live_dir);
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "id",
-			 ct->id, "backend", x->backend->ops->name, "lxcpath", s->lxcpath, "pct", s->pct,
-			 "style", s->style, "state_dir", x->state_dir, "live_dir", x->live_dir,
-			 "start_timeout_s", (int)s->start_timeout_s, "exec_wait_s", (int)s->exec_wait_s,
-			 "node_wait_s", (int)s->node_wait_s, "node_poll_ms", (int)s->node_poll_ms,
-			 "lock_wait_s", (int)s->lock_wait_s, "smi_timeout_s", (int)s->smi_timeout_s,
-			 "attempts", (int)s->attempts, "pause_s", (int)s->pause_s);
+	for (size_t i = 0; o && i < ARRAY_LEN(limits); i++)
+		if (json_object_set_new(o, limits[i].key, json_integer(*limit_at(x->set, i))) < 0) {
+			json_decref(o);
+			return NULL;
+		}
+	return o;
 }
 
 static int stage_nothing(const struct plan_ctx *c _unused_, const json_t *args _unused_, json_t **ret_undo,

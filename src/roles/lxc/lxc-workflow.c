@@ -240,14 +240,21 @@ static int settle(struct job *j, const char *result, struct err *e)
 	return r < 0 ? r : report_done(j->result, &j->ct, result, 0);
 }
 
-/* A container whose root is only there while it runs has to be started before anybody can look at it. */
+/* A container whose root is only there while it runs cannot be looked at before. The devices of a stopped one are a
+ * matter of its configuration alone. */
+static bool is_out_of_sight(const struct job *j)
+{
+	_cleanup_close_ int root = lxc_place_open(&j->ct.place);
+
+	return root < 0 && j->ct.facts.state != LXC_RUNNING && (j->steps & ~LXC_STEP_DEVICES);
+}
+
 static int start_to_look(struct job *j, struct err *e)
 {
 	struct lxc_backend *b = j->x->backend;
-	_cleanup_close_ int root = lxc_place_open(&j->ct.place);
 	int r;
 
-	if (root >= 0 || j->ct.facts.state == LXC_RUNNING)
+	if (!is_out_of_sight(j))
 		return 0;
 	log_info("starting container %s to look inside", j->ct.id);
 	r = b->ops->start(b, j->ct.id, e);
@@ -264,6 +271,10 @@ static int job_plan(struct job *j, struct err *e)
 		r = lxc_nodes_make(j->x->en->host, &j->ct.nodes, e);
 	if (r >= 0 && (j->steps & LXC_STEP_DRIVER) && !j->x->en->dry_run)
 		r = lxc_deliver_prepare(&j->ct, j->delivery, j->view_id, &switched, e);
+	if (r >= 0 && !j->x->en->dry_run && is_out_of_sight(j)) {
+		j->todo = true; /* planned once it runs */
+		return 0;
+	}
 	return r < 0 ? r : lxc_plan_make(&j->ct, j->steps, j->view_id, &j->plan, &j->todo, e);
 }
 
@@ -321,10 +332,8 @@ static int job_work(struct job *j, struct err *e)
 	_cleanup_json_ json_t *done = NULL;
 	int r = start_to_look(j, e);
 
-	if (r >= 0 && was_stopped && j->ct.facts.state == LXC_RUNNING) {
-		plan_freep(&j->plan);
+	if (r >= 0 && !j->plan)
 		r = lxc_plan_make(&j->ct, j->steps, j->view_id, &j->plan, &j->todo, e);
-	}
 	done = j->plan ? sentences(j->plan) : NULL;
 	if (r >= 0 && j->todo)
 		r = j->x->opt->rollback ? apply_whole(j, e) : apply_steps(j, e);

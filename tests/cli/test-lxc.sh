@@ -1,0 +1,184 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The lxc verbs on a machine that is a directory, with a stand-in for Proxmox VE's tool. Containers are states in files here: what
+# happens inside them is shown on real ones (tests/real).
+# shellcheck source=tests/cli/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+export NVDRIVER_STORE=$work/store
+root=$work/host
+conf=$root/etc/pve/lxc/101.conf
+json=$root/usr/local/phoenix_hypervisor/etc
+
+machine() { # a Proxmox VE host with one GPU, driver 535.261.03 loaded
+	rm -rf "$root" "$work/store"
+	mkdir -p "$root"/{proc/driver/nvidia/gpus/0000:01:00.0,sys,dev,run,bin,etc/pve/lxc,etc/nvdriver,usr/sbin,var/lib/dpkg,var/lib/lxc} "$json"
+	cp "$SRCDIR/tests/lib/pct" "$root/usr/sbin/pct"
+	cp /bin/true "$root/bin/sh"
+	printf '[lxc]\npct = %s/usr/sbin/pct\nlxcpath = %s/var/lib/lxc\nlock-wait = 1\nfile-lock-wait = 1\nnode-wait = 1\npause = 1\n' "$root" "$root" >"$root/etc/nvdriver/nvdriver.conf"
+	echo 'NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.261.03  Wed Jun  4 00:00:00 UTC 2025' >"$root/proc/driver/nvidia/version"
+	printf 'Model: \t\t NVIDIA L40\nGPU UUID: \t GPU-11111111-2222-3333-4444-555555555555\nBus Location: \t 0000:01:00.0\nDevice Minor: \t 0\n' >"$root/proc/driver/nvidia/gpus/0000:01:00.0/information"
+	printf 'Character devices:\n195 nvidia\n499 nvidia-uvm\n\nBlock devices:\n' >"$root/proc/devices"
+	printf 'Package: pve-container\nStatus: install ok installed\nVersion: %s\n' "${1:-5.2.3}" >"$root/var/lib/dpkg/status"
+	printf '#a container\narch: amd64\nhostname: gpu1\nunprivileged: 1\n\n[pve:pending]\nmemory: 4096\n\n[before]\narch: amd64\nlxc.cgroup2.devices.allow: c 195:0 rw\nsnaptime: 1700000000\n' >"$conf"
+	cp "$conf" "$work/conf.before"
+	printf '{"lxc_configs":{"101":{"name":"gpu1","features":["nvidia"],"gpu_assignment":"0"},"102":{"features":[],"gpu_assignment":"none"}}}' >"$json/phoenix_lxc_configs.json"
+}
+lxc() { run --root "$root" lxc "$@"; }
+sections() { sed -n '/^\[/,$p' "$1"; }
+
+if [ "$(id -u)" != 0 ]; then
+	skip "the lxc verbs" "making device nodes needs root"
+	finish
+fi
+
+# -- configuration errors: status 3, before anything is touched --
+machine
+printf '{"lxc_configs":{"101":{"features":["nvidia"],"gpu_assignment":"0"},"101":{}}}' >"$json/phoenix_lxc_configs.json"
+slug "a key given twice" 3 container-config-invalid --root "$root" lxc devices 101
+machine
+sed -i 's/"gpu_assignment":"0"/"gpu_assignment":"0","nvidia_driver_version":"535.261.03","nvidia_runfile_url":"https:\/\/e.com\/NVIDIA-Linux-x86_64-550.54.14.run"/' "$json/phoenix_lxc_configs.json"
+slug "two versions" 3 container-versions-disagree --root "$root" lxc devices 101
+# With several containers (and one) each failure is that container's; the worst status wins.
+machine
+slug "an id that is not configured" 3 container-config-invalid --root "$root" lxc devices 999
+slug "an id that is none" 3 container-config-invalid --root "$root" lxc devices 99
+status "no id" 2 --root "$root" lxc install
+status "ids and --all" 2 --root "$root" lxc install 101 --all
+status "a word that is none" 2 --root "$root" lxc install 101 --delivery pigeon
+machine
+slug "a file that was named and is not there" 3 container-config-invalid --root "$root" lxc devices 101 --lxc-config /nowhere.json
+lxc devices 102
+equals "not enabled is success" "$rc" 0
+check "and says so" grep -q "not enabled" "$work/out"
+
+# -- host --
+machine
+sed -i 's/"gpu_assignment":"0"/"gpu_assignment":"1"/' "$json/phoenix_lxc_configs.json"
+slug "a GPU that is not there" 4 gpu-not-on-host --root "$root" lxc devices 101
+machine
+sed -i 's/"gpu_assignment":"0"/"gpu_assignment":"0","nvidia_driver_version":"550.54.14"/' "$json/phoenix_lxc_configs.json"
+slug "another version than the host's" 4 host-driver-version --root "$root" lxc devices 101
+lxc devices 101 --version-policy follow-host
+equals "follow-host goes on" "$rc" 0
+machine
+rm "$root/proc/driver/nvidia/version"
+slug "no driver on the host" 4 host-driver-missing --root "$root" lxc devices 101
+machine
+printf 'Character devices:\n195 nvidia\n' >"$root/proc/devices"
+slug "nvidia-uvm is not loaded" 4 device-node-unavailable --root "$root" lxc devices 101
+machine
+rm "$conf"
+slug "no such container" 5 container-unknown --root "$root" lxc devices 101
+
+# -- dev keys (pve-container 5.0.10 and later) --
+machine
+lxc devices 101 --dry-run
+equals "a dry run" "$rc" 0
+check "changes nothing" cmp "$conf" "$work/conf.before"
+check "and makes no node" test ! -e "$root/dev/nvidia0"
+lxc devices 101
+equals "devices by dev keys" "$rc" 0
+equals "dev keys" "$(sed '/^\[/,$d' "$conf" | grep -c '^dev[0-9]*: .*,mode=0666')" 4
+check "snapshot and pending sections stay byte for byte" test "$(sections "$conf")" = "$(sections "$work/conf.before")"
+check "the description stays" grep -qx '#a container' "$conf"
+equals "the nodes were made with the host's number" "$(stat -c '%t:%T' "$root/dev/nvidia-uvm")" "1f3:0"
+cp "$conf" "$work/conf.once"
+: >"$root/run/pct.log"
+lxc devices 101
+equals "a second run" "$rc" 0
+check "changes nothing" cmp "$conf" "$work/conf.once"
+check "and changes nothing through pct" test -z "$(grep -v '^status' "$root/run/pct.log")"
+lxc remove 101
+equals "remove" "$rc" 0
+equals "the current section is as before" "$(sed '/^\[/,$d;/^$/d' "$conf")" "$(sed '/^\[/,$d;/^$/d' "$work/conf.before")"
+check "the sections too" test "$(sections "$conf")" = "$(sections "$work/conf.before")"
+
+# -- raw lines (older) --
+machine 5.0.9
+lxc devices 101
+equals "devices by raw lines" "$rc" 0
+equals "mount entries" "$(sed '/^\[/,$d' "$conf" | grep -c '^lxc.mount.entry: .*optional,create=file 0 0')" 4
+equals "rules of the device cgroup, none for everything" "$(sed '/^\[/,$d' "$conf" | grep -c '^lxc.cgroup.devices.allow: c [0-9]*:[0-9*]* rw$')" 3
+check "never all of 195" sh -c "! grep -q '195:\*' '$conf'"
+check "the sections stay byte for byte" test "$(sections "$conf")" = "$(sections "$work/conf.before")"
+lxc remove 101
+check "remove gives the file back byte for byte" cmp "$conf" "$work/conf.before"
+mkdir -p "$root/sys/fs/cgroup"
+: >"$root/sys/fs/cgroup/cgroup.controllers"
+lxc devices 101
+check "cgroup2 alone gets cgroup2's keys" grep -q '^lxc.cgroup2.devices.allow: c 195:0 rw' "$conf"
+
+# A module loaded again may have another number: the old line goes, the new one comes.
+lxc devices 101
+printf 'Character devices:\n195 nvidia\n511 nvidia-uvm\n' >"$root/proc/devices"
+rm -f "$root"/dev/nvidia-uvm*
+lxc devices 101
+equals "another major" "$rc" 0
+check "is allowed" grep -q '^lxc.cgroup2.devices.allow: c 511:\* rw' "$conf"
+check "the stale one is not" sh -c "! sed '/^\[/,\$d' '$conf' | grep -q 'c 499:'"
+
+# -- locks --
+machine 5.0.9
+sed -i 's/^hostname:/lock: backup\nhostname:/' "$conf"
+slug "a container another task owns" 5 container-locked --root "$root" lxc devices 101
+machine 5.0.9
+mkdir -p "$root/run/lock/lxc"
+flock "$root/run/lock/lxc/pve-config-101.lock" sleep 5 &
+sleep 0.3
+slug "a configuration file another program holds" 5 container-locked --root "$root" lxc devices 101
+check "is left alone" cmp "$conf" "$work/conf.before"
+wait
+
+# -- a failure of pct takes the run back --
+machine
+sed -i 's/^set)/set) [ ! -e "$ROOT\/run\/fail" ] || [ "$1" = --delete ] || [ "$(grep -c "^set $id --dev" "$ROOT\/run\/pct.log")" -lt 3 ] || die 255 "got no worker upid";/' "$root/usr/sbin/pct"
+touch "$root/run/fail"
+slug "pct fails at the third device" 5 container-backend-unusable --root "$root" lxc devices 101
+equals "what was added is taken out again" "$(sed '/^\[/,$d;/^$/d' "$conf")" "$(sed '/^\[/,$d;/^$/d' "$work/conf.before")"
+rm "$root/run/fail"
+lxc devices 101
+equals "the next run converges" "$rc" 0
+
+# -- plan, status, verify --
+machine
+lxc plan 101 --json
+equals "plan" "$rc" 0
+check "is the same object as a dry run" python3 -c "
+import json
+o = json.load(open('$work/out'))
+assert o['schema'] == 'nvdriver.lxc-install/1'
+ops = o['containers'][0]['plan']['operations']
+assert ops[0]['type'] == 'lxc-config' and len(ops[0]['args']['add']) == 3, ops[0]
+"
+check "and changes nothing" cmp "$conf" "$work/conf.before"
+lxc status
+equals "status" "$rc" 0
+check "one line for each enabled container" sh -c "[ \$(grep -c '^10' '$work/out') = 1 ]"
+lxc verify 101 --json
+equals "verify finds drift" "$rc" 10
+lxc install 101 --offline --delivery shared
+equals "nothing cached and no network: status 6" "$rc" 6
+check "says where to put the file" grep -q 'lxc cache add' "$work/out"
+check "and nothing was touched" cmp "$conf" "$work/conf.before"
+
+# -- as the feature script calls it, and with the environment it sets --
+machine
+run_env() { env "$@" "$NVDRIVER" --root "$root" lxc devices 101 >"$work/out" 2>"$work/err"; rc=$?; }
+run_env PHOENIX_DRY_RUN=true
+equals "PHOENIX_DRY_RUN" "$rc" 0
+check "changes nothing" cmp "$conf" "$work/conf.before"
+printf '{"lxc_configs":{"101":{"features":[]}}}' >"$work/other.json"
+mkdir -p "$root$work"
+cp "$work/other.json" "$root$work/other.json"
+run_env LXC_CONFIG_FILE="$work/other.json"
+check "LXC_CONFIG_FILE" grep -q "not enabled" "$work/out"
+
+# -- without any configuration file --
+machine
+rm "$json"/*.json
+lxc devices 101
+equals "no configuration file is fine" "$rc" 0
+check "all GPUs" grep -q '^dev[0-9]*: .*/dev/nvidia0,mode=0666' "$conf"
+
+finish
