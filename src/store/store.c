@@ -117,30 +117,62 @@ static int format_check(struct store *s, struct err *e)
 /* The directories above the store, without following anything that is not there yet. */
 static int store_mkdir(const char *path, struct err *e)
 {
+	_cleanup_free_ char *there = strdup(path);
 	_cleanup_close_ int at = -EBADF;
+	size_t len = strlen(path);
 	int r;
 
-	at = open(path[0] == '/' ? "/" : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	r = at < 0 ? -errno : path_mkdirs(at, path[0] == '/' ? path + 1 : path, 0755, PATH_IN_ROOT);
+	if (!there)
+		return err_oom(e);
+	/* What exists is opened as the caller named it, links of /proc included: a container reaches the node's store through one. */
+	while ((at = open(len		   ? there
+			  : path[0] == '/' ? "/"
+					   : ".",
+			  O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 &&
+	       errno == ENOENT && len > 0) {
+		while (len > 0 && there[len - 1] == '/')
+			len--;
+		while (len > 0 && there[len - 1] != '/')
+			len--;
+		there[len] = '\0';
+	}
+	r = at < 0 ? -errno : path_mkdirs(at, path + len, 0755, PATH_IN_ROOT);
 	if (r < 0)
 		return err_errno(e, r, "cannot create the store %s", path);
 	return 0;
 }
 
+/* The path without links and dots; as it was given where that leads elsewhere: the text of /proc/1/root is "/", whatever it opens. */
+static int store_absolute_path(const struct store *s, const char *path, char **ret)
+{
+	_cleanup_free_ char *real = realpath(path, NULL);
+	struct stat named, resolved;
+
+	if (fstat(s->dir_fd, &named) < 0)
+		return -errno;
+	if (real && stat(real, &resolved) == 0 && resolved.st_dev == named.st_dev &&
+	    resolved.st_ino == named.st_ino)
+		*ret = TAKE_PTR(real);
+	else
+		*ret = path[0] == '/' ? strdup(path) : NULL;
+	return *ret ? 0 : path[0] == '/' ? -ENOMEM : -ENOENT;
+}
+
 static int store_open_dir(struct store *s, const char *path, bool create, struct err *e)
 {
+	int r;
+
 	s->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (s->dir_fd < 0 && errno == ENOENT && create) {
-		int r = store_mkdir(path, e);
-
+		r = store_mkdir(path, e);
 		if (r < 0)
 			return r;
 		s->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	}
 	if (s->dir_fd < 0)
 		return err_errno(e, -errno, "cannot open the store %s", path);
-	s->path = realpath(path, NULL);
-	return s->path ? 0 : err_errno(e, -errno, "cannot open the store %s", path);
+	r = store_absolute_path(s, path, &s->path);
+	return r < 0 ? err_errno(e, r, "cannot open the store %s", path) : 0;
 }
 
 /* A directory that holds something else is no place for a store. */

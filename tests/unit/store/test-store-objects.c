@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store-bed.h"
 
+#include "strbuf.h"
 #include "tree.h"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 
 static void trees_have_one_name(void **state _unused_)
 {
@@ -410,9 +415,42 @@ static void foreign_directories_are_refused(void **state _unused_)
 	testdir_done(&t);
 }
 
+/* As a container does with the node's: the link's text is "/", what it opens is another root. */
+static void another_root_is_reached_through_proc(void **state _unused_)
+{
+	_cleanup_(testdir_done) struct testdir t;
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_(store_freep) struct store *s = NULL, *again = NULL;
+	_cleanup_free_ char *path = NULL;
+	int ready[2], status;
+	char byte = 0;
+	pid_t child;
+
+	if (geteuid() != 0)
+		skip();
+	testdir_make(&t);
+	testdir_puts(&t, "node/var/lib/x", "");
+	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	child = fork();
+	if (child == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		_exit(fchdir(t.fd) < 0 || chroot("node") < 0 || write(ready[1], "x", 1) != 1 || pause() == 0);
+	}
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	path = str_printf("/proc/%d/root/./var/lib/nvdriver/store", (int)child);
+	assert_ok(store_open(path, true, &s, &e), &e);
+	assert_true(testdir_has(&t, "node/var/lib/nvdriver/store/format"));
+	assert_ok(store_open(path, false, &again, &e), &e);
+	close(ready[0]);
+	close(ready[1]);
+	kill(child, SIGKILL);
+	waitpid(child, &status, 0);
+}
+
 TEST_MAIN(cmocka_unit_test(trees_have_one_name), cmocka_unit_test(damage_is_found),
 	  cmocka_unit_test(a_copy_is_read_once), cmocka_unit_test(refs_name_objects),
 	  cmocka_unit_test(gc_keeps_what_is_reached), cmocka_unit_test(gc_follows_records_and_pins),
 	  cmocka_unit_test(targets_are_forgotten_with_their_root),
 	  cmocka_unit_test(hard_links_only_where_nobody_writes),
-	  cmocka_unit_test(foreign_directories_are_refused))
+	  cmocka_unit_test(foreign_directories_are_refused),
+	  cmocka_unit_test(another_root_is_reached_through_proc))
