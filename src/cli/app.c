@@ -314,7 +314,7 @@ static int report(const struct app *app, const char *verb, const struct err *e)
 		report_json(e);
 	log_error("%s: %s%s%s\n  next: %s [%s]", verb, object ? object : "", object ? ": " : "", reason,
 		  e->next ? e->next : err_next_step(e->code), err_slug(e->code));
-	return err_exit_status(e->code);
+	return app->entrypoint ? 1 : err_exit_status(e->code);
 }
 
 static int print_help(int (*make)(const struct cmd *, struct strbuf *), const struct cmd *cmd)
@@ -447,5 +447,5 @@ int app_main(int argc, char **argv)
 
 int app_entrypoint(int argc, char **argv)
 {
-	return app_main_as(argc, argv, true) == 0 ? 0 : 1;
+	return app_main_as(argc, argv, true);
 }

@@ -27,6 +27,7 @@
 	X(container_reload_nvidia_peermem) \
 	X(container_probe_nvidia_peermem) \
 	X(container_status) \
+	X(container_doctor) \
 	X(hook_kernel) \
 	X(gpu_list) \
 	X(gpu_info) \

@@ -8,3 +8,4 @@ int compat_mkprecompiled(int argc, char **argv);
 int compat_vgpu_util(int argc, char **argv);
 int compat_nvidia_installer(int argc, char **argv); /* nvidia-installer, nvidia-uninstall */
 int compat_nvidia_driver(int argc, char **argv);
+int compat_ocp_dtk(int argc, char **argv);

@@ -18,6 +18,7 @@ static const struct {
 	{ "nvidia-installer", compat_nvidia_installer },
 	{ "nvidia-uninstall", compat_nvidia_installer },
 	{ "nvidia-driver", compat_nvidia_driver },
+	{ "ocp_dtk_entrypoint", compat_ocp_dtk },
 };
 
 /* A closed standard descriptor would be given to the next file opened, and our messages written into it. The
