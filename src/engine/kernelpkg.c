@@ -98,7 +98,8 @@ static bool may_hold(const struct pkg_facts *f, const char *release)
 	size_t n = strlen(f->version);
 
 	return span_starts(SPAN(f->name), "kernel") && span_ends(SPAN(f->name), "-devel") &&
-	       strncmp(release, f->version, n) == 0 && (release[n] == '.' || release[n] == '\0');
+	       strncmp(release, f->version, n) == 0 &&
+	       (release[n] == '.' || release[n] == '-' || release[n] == '\0');
 }
 
 static int import_rpm(struct engine *en, int fd, const char *label, const char *release, struct err *e)

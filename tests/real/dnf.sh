@@ -123,7 +123,7 @@ output=$(field output)
 check "in the store" test "${output#"$W/store$store/kernels/"}" != "$output"
 check "with its second names and links" sh -c "cmp -s '$output/tools/kernel.h' '$output/include/linux/kernel.h' && test -e '$output/tools/link'"
 check "nothing is installed" sh -c "! rpm --root '$W/root' -q kernel-devel 2>/dev/null | grep -q ^kernel-devel-5"
-check "nothing is left beside it" test -z "$(ls "$W/store$store/tmp")"
+equals "nothing is left beside it but what the package manager said" "$(ls "$W/store$store/tmp")" package-manager.log
 keep=1
 tree none plain $K1
 equals "the next start finds it in the store, without a package manager" "$rc $(from)" "0 the store"
@@ -215,7 +215,7 @@ tree signed plain $K1
 equals "an unsigned package of a repository that demands signatures is refused" "$rc" 1
 check "by name" says "base demands signed packages"
 cp -a "$W/base" "$W/base-signed"
-rpm --define '_gpg_name Fixture' --define "_gpg_path $W/keys" --addsign "$W"/base-signed/x86_64/kernel-devel-5.14.0-284.11* >/dev/null 2>&1
+rpm --define '_gpg_name Fixture' --define "_gpg_path $W/keys" --define "__gpg $(command -v gpg)" --addsign "$W"/base-signed/x86_64/kernel-devel-5.14.0-284.11* >/dev/null 2>&1
 createrepo_c -q "$W/base-signed"
 repo signed base "file://$W/base-signed" gpgcheck=1 "gpgkey=file://$W/key.asc"
 tree signed plain $K1

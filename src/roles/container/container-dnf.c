@@ -546,15 +546,14 @@ static int find_file(const char *dir, const struct dnf_package *p, char **ret, s
 	while (!*ret && (de = readdir(d))) {
 		_cleanup_(pkg_facts_done) struct pkg_facts f = { 0 };
 		_cleanup_close_ int file = -EBADF;
-		_cleanup_free_ char *want = str_printf("%s-%s", p->version, p->release);
 
 		if (!span_ends(SPAN(de->d_name), ".rpm"))
 			continue;
 		file = openat(dir_fd, de->d_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-		if (file < 0 || !want || pkg_facts(file, de->d_name, &f, NULL) < 0)
+		if (file < 0 || pkg_facts(file, de->d_name, &f, NULL) < 0)
 			continue;
 		if (strcmp(f.name, p->name) == 0 && strcmp(f.arch, p->arch) == 0 &&
-		    strcmp(f.version, want) == 0)
+		    strcmp(f.version, p->version) == 0)
 			*ret = str_printf("%s/%s", dir, de->d_name);
 	}
 	(void)closedir(d);
@@ -723,10 +722,17 @@ static int install_by(struct dnf *d, const char *const way[2], const char *spec,
 	return r < 0 ? r : report_removed(&s, e);
 }
 
+static int has_usable(struct dnf *d, void *arg _unused_, struct err *e _unused_)
+{
+	return d->usable != NULL;
+}
+
 int dnf_install(struct dnf *d, const char *const *specs, struct err *e)
 {
-	for (; *specs; specs++) {
-		int r = -ERR_SPAWN;
+	int r = d->usable ? 0 : each_releasever(d, has_usable, NULL, e);
+
+	for (; r >= 0 && *specs; specs++) {
+		r = -ERR_SPAWN;
 
 		for (size_t i = 0; r == -ERR_SPAWN && i < ARRAY_LEN(install_ways); i++)
 			r = install_by(d, install_ways[i], *specs, e);
@@ -735,5 +741,5 @@ int dnf_install(struct dnf *d, const char *const *specs, struct err *e)
 		log_info("package manager: %s is installed", *specs);
 		err_done(e);
 	}
-	return 0;
+	return r < 0 ? r : 0;
 }

@@ -272,6 +272,7 @@ static void installs_with_growing_rights(void **state _unused_)
 {
 	static const struct call calls[] = {
 		{ "repolist", 0, REPOLIST, NULL },
+		{ "makecache", 0, NULL, NULL },
 		{ "--allowerasing b", 0, "Removed:\n  old-1-1.x86_64\n", NULL },
 		{ "install b", 1, NULL, "Error: conflict\n" },
 		{ "--nobest b", 1, NULL, "Error: conflict\n" },
