@@ -199,7 +199,7 @@ static int remove_cmd(struct app *app, void *opts, int argc _unused_, char **arg
 	"--dry-run shows every file change as a diff and every command.\n\n"                                 \
 	"The answers file is one JSON object. Its keys: proceed, dist_upgrade, no_card, card, unknown_card " \
 	"(native, unlock or "                                                                                \
-	"stop), branch, passthrough, kernel_pin, iommu_pt, mok_password, helper, reboot, and remove_GROUP "  \
+	"stop), branch, passthrough, kernel_pin, iommu_pt, mok_password, reboot, and remove_GROUP "          \
 	"for vgpu remove. "                                                                                  \
 	"--yes answers proceed, kernel_pin, iommu_pt and remove_GROUP with yes, the others with no."
 

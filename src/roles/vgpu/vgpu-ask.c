@@ -17,7 +17,6 @@ const struct ask_key ask_keys[] = {
 	{ "kernel_pin", "pin an older kernel where no branch fits the present one" },
 	{ "iommu_pt", "add iommu=pt although the IOMMU is on" },
 	{ "mok_password", "one-time password for the firmware's key menu" },
-	{ "helper", "run Proxmox's own vGPU helper" },
 	{ "reboot", "reboot at the end" },
 	{ "remove_repositories", "take back the repositories" },
 	{ "remove_upgrade", "forget the package upgrade; packages stay" },

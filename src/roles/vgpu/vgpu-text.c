@@ -53,6 +53,11 @@ int text_files_read(struct text_files *f, const struct host *h, const char *path
 	r = fd < 0 ? fd : read_fd(fd, TEXT_FILE_MAX, &bytes, &len);
 	if (r < 0)
 		return err_errno(e, r, "cannot read /%s", path);
+	/* An edit would cut it off there. */
+	if (memchr(bytes, '\0', len)) {
+		(void)err_set(e, ERR_FORMAT, "/%s is not a text file: it holds a NUL byte", path);
+		return err_object(e, "/%s", path);
+	}
 	r = text_files_add(f, path, bytes, len);
 	return r < 0 ? err_oom(e) : 0;
 }

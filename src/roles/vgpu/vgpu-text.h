@@ -21,7 +21,7 @@ void text_files_done(struct text_files *f);
 
 /* Appends a copy. 0 or -ENOMEM. */
 int text_files_add(struct text_files *f, const char *path, const void *bytes, size_t len);
-/* Appends a file of the host; absent is success. Links are followed within the root. */
+/* Appends a file of the host; absent is success, a NUL byte in it is -ERR_FORMAT. Links are followed within the root. */
 int text_files_read(struct text_files *f, const struct host *h, const char *path, struct err *e);
 /* Appends the files of a directory that end in one of the suffixes (NULL-terminated), by name. */
 int text_files_read_dir(struct text_files *f, const struct host *h, const char *dir,
