@@ -19,6 +19,7 @@
 #include "secureboot.h"
 #include "spawn.h"
 #include "strbuf.h"
+#include "tree.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -28,6 +29,7 @@
 #define MANIFEST_MAX   ((size_t)16 << 20)
 #define MANIFEST_HEAD  8
 #define VIDEO_DIR      "kernel/drivers/video"
+#define OLD_VIDEO_DIR  "video"
 #define DEPMOD_LIMIT_S 120
 #define MIB_PER_JOB    512
 
@@ -607,6 +609,46 @@ static int run_depmod(const struct container *c, struct err *e)
 	return r;
 }
 
+static int list_absent(const struct tree_entry *of, void *arg)
+{
+	void **to = arg;
+
+	/* What a directory holds goes before it. */
+	return json_array_insert_new(to[0], 0,
+				     json_pack("{s:o,s:s}", "path",
+					       json_sprintf("%s/%s", (const char *)to[1], of->path), "type",
+					       "absent")) < 0
+		   ? -ENOMEM
+		   : 0;
+}
+
+/* Where earlier drivers had their modules: modprobe would find them beside the new ones. 1 = something was there. */
+static int remove_old_modules(struct container *c, struct err *e)
+{
+	_cleanup_free_ char *dir = str_printf("lib/modules/%s/" OLD_VIDEO_DIR, c->release);
+	_cleanup_free_ char *title = dir ? str_printf("modules in their old place /%s removed", dir) : NULL;
+	_cleanup_json_ json_t *entries = json_array();
+	_cleanup_(plan_freep) struct plan *p = NULL;
+	_cleanup_close_ int fd = -EBADF;
+	void *to[] = { entries, dir };
+	int r;
+
+	if (!title || !entries)
+		return err_oom(e);
+	fd = path_open_at(c->h->root_fd, dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, PATH_IN_ROOT);
+	if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP)
+		return 0;
+	r = fd < 0 ? fd : tree_walk(fd, TREE_SORTED, list_absent, to);
+	if (r == 0)
+		r = add_entry(entries, json_pack("{s:s,s:s}", "path", dir, "type", "absent"));
+	if (r < 0)
+		return err_errno(e, r, "/%s", dir);
+	r = container_plan_new(title, &p, e);
+	if (r == 0 && plan_add(p, &op_files, json_pack("{s:O}", "entries", entries), "%s", title) < 0)
+		r = err_oom(e);
+	return r < 0 ? r : container_apply(c, p, e);
+}
+
 int container_install_modules(struct container *c, struct err *e)
 {
 	_cleanup_free_ char *plain = container_plain_version(c->version);
@@ -615,10 +657,13 @@ int container_install_modules(struct container *c, struct err *e)
 	_cleanup_free_ char *index = str_printf("lib/modules/%s/modules.dep.bin", c->release);
 	_cleanup_free_ char *dir = str_printf("lib/modules/%s/" VIDEO_DIR, c->release);
 	_cleanup_json_ json_t *record = NULL, *entries = json_array();
-	int r;
+	int r, removed;
 
 	if (!plain || !object || !title || !index || !dir || !entries)
 		return err_oom(e);
+	removed = remove_old_modules(c, e);
+	if (removed < 0)
+		return removed;
 	r = modset_record(c->en->store, c->set_key, &record, e);
 	if (r < 0)
 		return r;
@@ -629,5 +674,5 @@ int container_install_modules(struct container *c, struct err *e)
 		return err_wrap(e, "installing the modules");
 	if (r > 0 && container_selinux(c) == SELINUX_ENFORCING)
 		container_label(c, dir, "modules_object_t");
-	return r > 0 || !path_exists(c->h->root_fd, index) ? run_depmod(c, e) : 0;
+	return r > 0 || removed || !path_exists(c->h->root_fd, index) ? run_depmod(c, e) : 0;
 }
