@@ -283,6 +283,7 @@ static int app_open_engine(struct app *app, const struct cmd *cmd, const struct 
 	if (lxc_register_ops() < 0)
 		return err_oom(e);
 	app->lxc_settings = &config->lxc;
+	app->container_defaults = &config->container;
 	r = engine_open(app->root, app->store_path, flags, &app->engine, e);
 	if (r < 0)
 		return r;

@@ -55,17 +55,22 @@
 		"host-root", 0, "DIR", "the node's root; default: /proc/1/root", OPT_STRING, O(host_root),   \
 		    "dir"                                                                                    \
 	}
-#define OPT_STAY                                                                                             \
-	{ "grace",	0,	   "TIME", "from the signal to the kill, as the pod has it; default 30 s",   \
-	  OPT_DURATION, O(grace_s) },                                                                        \
-	    { "fabric-wait", 0,                                                                              \
-	      "TIME",	     "how long to wait for the network driver of an NVLink 5 fabric; default 10m",   \
-	      OPT_DURATION,  O(fabric_wait_s) },                                                             \
-	    { "detach", 0,                                                                                   \
-	      NULL,	"when leaving with the driver in use, take the export away all the same",            \
-	      OPT_FLAG, O(detach) },                                                                         \
-	{                                                                                                    \
-		"drm", 0, NULL, "load nvidia-drm too", OPT_FLAG, O(with_drm)                                 \
+#define OPT_STAY                                                                                              \
+	{ "grace",	0,	   "TIME", "from the signal to the kill, as the pod has it; default 30 s",    \
+	  OPT_DURATION, O(grace_s) },                                                                         \
+	    { "fabric-wait", 0,                                                                               \
+	      "TIME",	     "how long to wait for the network driver of an NVLink 5 fabric; default 10m",    \
+	      OPT_DURATION,  O(fabric_wait_s) },                                                              \
+	    { "detach", 0,                                                                                    \
+	      NULL,	"when leaving with the driver in use, take the export away all the same",             \
+	      OPT_FLAG, O(detach) },                                                                          \
+	    { "drm", 0, NULL, "load nvidia-drm too", OPT_FLAG, O(with_drm) },                                 \
+	    { "device-nodes", 0, NULL, "make the driver's nodes in /dev from what the kernel says", OPT_FLAG, \
+	      O(device_nodes) },                                                                              \
+	{                                                                                                     \
+		"iommu-identity", 0, NULL,                                                                    \
+		    "ask for the IOMMU group type identity for the GPUs before loading", OPT_FLAG,            \
+		    O(iommu_identity)                                                                         \
 	}
 
 static const struct opt build_options[] = { OPT_LICENSE, OPT_THREADS, OPT_TAG,	OPT_KERNEL,
@@ -97,6 +102,8 @@ static struct container_options options_of(const struct container_opts *o)
 		.fabric_wait_s = o->fabric_wait_s,
 		.detach = o->detach,
 		.with_drm = o->with_drm,
+		.device_nodes = o->device_nodes,
+		.iommu_identity = o->iommu_identity,
 	};
 }
 
@@ -134,6 +141,8 @@ int container_cmd_run(struct app *app, const struct container_opts *o, char *con
 	struct container_options options = options_of(o);
 	int r = container_env_read(environment, &env, e);
 
+	container_options_fill(&options, &env.defaults);
+	container_options_fill(&options, app->container_defaults);
 	if (r == 0 && command != CONTAINER_UNLOAD)
 		r = container_env_require_driver(&env, e);
 	if (r == 0 && !!options.key != !!options.cert)
@@ -259,6 +268,14 @@ const struct cmd cmd_container_init = {
 	    "A driver in use is never torn down: the start stops before its first change and names who has "
 	    "it. A signal "
 	    "while it is in use is tried again each second until the grace period is nearly over.\n\n"
+	    "--grace, --fabric-wait, --detach, --drm, --device-nodes and --iommu-identity can be said in the "
+	    "environment too, where only the pod's template is at hand (NVDRIVER_GRACE=60, "
+	    "NVDRIVER_FABRIC_WAIT=20m, NVDRIVER_DETACH=true, NVDRIVER_DRM=true, NVDRIVER_DEVICE_NODES=true, "
+	    "NVDRIVER_IOMMU_IDENTITY=true), and in section [container] of /etc/nvdriver/nvdriver.conf by the "
+	    "options' names. The command line wins over the environment, the environment over the file. The "
+	    "grace period has to be the one of the pod's template; of it 5 seconds are kept for leaving in "
+	    "order. Device nodes are those of /proc/devices and /proc/driver/nvidia; they go again with the "
+	    "driver. An IOMMU group whose type cannot be changed is a warning.\n\n"
 	    "What happens can be read in /run/nvidia/nvidia-driver.status.json. Under the name nvidia-driver "
 	    "the binary takes "
 	    "these commands with the options its callers know, and any failure is exit status 1.",

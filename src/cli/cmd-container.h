@@ -7,7 +7,7 @@
 #include "container-run.h"
 
 struct container_opts {
-	bool accept_license, detach, with_drm;
+	bool accept_license, detach, with_drm, device_nodes, iommu_identity;
 	const char *kernel, *kernel_source, *key, *cert, *tag, *host_root;
 	uint64_t max_threads;
 	unsigned grace_s, fabric_wait_s;

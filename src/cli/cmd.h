@@ -26,6 +26,7 @@ struct app {
 	char *own_store; /* owned; what the verb's default_store() said */
 	bool entrypoint; /* under a vendor's name: what happens is said on stdout, what fails on stderr */
 	const struct lxc_settings *lxc_settings; /* borrowed: section [lxc] of the configuration file */
+	const struct container_defaults *container_defaults; /* borrowed: section [container] of it */
 };
 
 /* One option; its value lands at `offset` of the verb's own zeroed struct. */

@@ -37,6 +37,13 @@ static const struct ini_key config_keys[] = {
 	{ "lxc", "smi-timeout", ini_take_duration, C(lxc.smi_timeout_s), "a time such as 30" },
 	{ "lxc", "attempts", ini_take_unsigned, C(lxc.attempts), "a number" },
 	{ "lxc", "pause", ini_take_duration, C(lxc.pause_s), "a time such as 5" },
+	{ "container", "grace", ini_take_duration, C(container.grace_s), "a time such as 90 or 5m" },
+	{ "container", "fabric-wait", ini_take_duration, C(container.fabric_wait_s),
+	  "a time such as 90 or 5m" },
+	{ "container", "detach", ini_take_bool, C(container.detach), "yes or no" },
+	{ "container", "drm", ini_take_bool, C(container.drm), "yes or no" },
+	{ "container", "device-nodes", ini_take_bool, C(container.device_nodes), "yes or no" },
+	{ "container", "iommu-identity", ini_take_bool, C(container.iommu_identity), "yes or no" },
 };
 
 void config_done(struct config *c)

@@ -3,6 +3,7 @@
 
 /* <root>/etc/nvdriver/nvdriver.conf: defaults for options, by their long names; the command line wins. */
 
+#include "container-env.h"
 #include "err.h"
 #include "lxc-settings.h"
 
@@ -15,6 +16,7 @@ struct config {
 	unsigned fetch_attempts; /* [fetch] attempts; 0 = the default */
 	unsigned lock_timeout_s; /* lock-timeout; 0 = the default */
 	struct lxc_settings lxc; /* [lxc]; 0 and NULL = the default */
+	struct container_defaults container; /* [container] */
 };
 
 void config_done(struct config *c);

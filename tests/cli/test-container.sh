@@ -46,7 +46,16 @@ slug "... with its slug" 3 config-invalid container init --root "$root"
 export DRIVER_VERSION=535.1 TARGETARCH=amd64
 run container init --dry-run --root "$root"
 equals "a dry run says the steps" "$rc $(awk '{print $1}' "$work/out" | tr '\n' ' ')" \
-	"0 not-ready check version driver user-space module-type sources unload unexport build install load export daemons ready digest hook "
+	"0 not-ready check version driver firmware user-space module-type sources unload unexport build install load nodes export daemons ready digest hook "
+mkdir -p "$root/etc/nvdriver"
+printf '[container]\ngrace = soon\n' >"$root/etc/nvdriver/nvdriver.conf"
+status "a limit in the configuration file is checked" 3 container init --root "$root"
+check "... and named with its line" grep -q "nvdriver.conf:2" "$work/err"
+printf '[container]\ngrace = 60\nfabric-wait = 20m\ndrm = yes\ndevice-nodes = no\niommu-identity = no\ndetach = no\n' >"$root/etc/nvdriver/nvdriver.conf"
+run container init --dry-run --root "$root"
+equals "all limits are known there" "$rc" 0
+rm -r "$root/etc/nvdriver"
+NVDRIVER_FABRIC_WAIT=ever status "a limit in the environment is checked" 3 container init --root "$root"
 run container status --root "$root" --json
 check "status answers where nothing ever ran" grep -q '"schema": "nvdriver.container-status/1"' "$work/out"
 check "... and made nothing" test ! -e "$root/run"

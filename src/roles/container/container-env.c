@@ -114,6 +114,27 @@ static int read_branch(char *const *environment, struct container_env *env, stru
 	return 0;
 }
 
+/* Times as everywhere: 90, 90s, 5m, 2h. */
+static int read_time(char *const *environment, const char *name, unsigned *ret, struct err *e)
+{
+	const char *v = value_of(environment, name);
+
+	if (!v || parse_duration(SPAN(v), ret) == 0)
+		return 0;
+	return err_set(e, ERR_CONFIG, "%s is \"%s\"; it must be a time such as 90 or 5m", name, v);
+}
+
+static int read_defaults(char *const *environment, struct container_defaults *d, struct err *e)
+{
+	int r = read_time(environment, "NVDRIVER_GRACE", &d->grace_s, e);
+
+	d->detach = is_true(environment, "NVDRIVER_DETACH");
+	d->drm = is_true(environment, "NVDRIVER_DRM");
+	d->device_nodes = is_true(environment, "NVDRIVER_DEVICE_NODES");
+	d->iommu_identity = is_true(environment, "NVDRIVER_IOMMU_IDENTITY");
+	return r < 0 ? r : read_time(environment, "NVDRIVER_FABRIC_WAIT", &d->fabric_wait_s, e);
+}
+
 static int read_fabric(char *const *environment, struct container_env *env)
 {
 	for (; environment && *environment; environment++)
@@ -149,6 +170,8 @@ int container_env_read(char *const *environment, struct container_env *ret, stru
 	r = read_module_type(environment, &env, e);
 	if (r == 0)
 		r = read_branch(environment, &env, e);
+	if (r == 0)
+		r = read_defaults(environment, &env.defaults, e);
 	if (r < 0)
 		return r;
 	*ret = env;

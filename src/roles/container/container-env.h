@@ -13,6 +13,16 @@ enum module_type {
 	MODULE_TYPE_PROPRIETARY,
 };
 
+/* What may be left open on the command line: said by the environment, else by the configuration file. 0 and false = not said. */
+struct container_defaults {
+	unsigned grace_s; /* NVDRIVER_GRACE, grace */
+	unsigned fabric_wait_s; /* NVDRIVER_FABRIC_WAIT, fabric-wait */
+	bool detach; /* NVDRIVER_DETACH=true, detach */
+	bool drm; /* NVDRIVER_DRM=true, drm */
+	bool device_nodes; /* NVDRIVER_DEVICE_NODES=true, device-nodes */
+	bool iommu_identity; /* NVDRIVER_IOMMU_IDENTITY=true, iommu-identity */
+};
+
 struct container_env {
 	char *
 	    driver_version; /* DRIVER_VERSION; NULL when unset: only the peer-memory commands can do without */
@@ -36,10 +46,12 @@ struct container_env {
 	bool rhcos_image_missing; /* RHCOS_IMAGE_MISSING=true */
 	char *
 	    *fabric_config; /* strv "KEY=value" from NVFM_CONFIG_KEY=value, in the order of the environment */
+	struct container_defaults defaults;
 };
 
 /* Reads a strv of "NAME=value" (an environ, or /proc/PID/environ split at NULs). An empty value is an unset one.
- * Returns 0, or -ERR_CONFIG for a KERNEL_MODULE_TYPE that is none of its three words or a DRIVER_BRANCH that is no number. */
+ * Returns 0, or -ERR_CONFIG for a KERNEL_MODULE_TYPE that is none of its three words, a DRIVER_BRANCH that is no number, a
+ * time that is none. */
 int container_env_read(char *const *environment, struct container_env *ret, struct err *e);
 void container_env_done(struct container_env *env);
 

@@ -2,6 +2,7 @@
 #include "container-load.h"
 
 #include "container-export.h"
+#include "container-nodes.h"
 #include "container-params.h"
 #include "container-rhel.h"
 #include "fd.h"
@@ -201,6 +202,7 @@ int container_load(struct container *c, struct err *e)
 	if (r < 0)
 		return r;
 	load_kernel_modules(c);
+	container_iommu_identity(c);
 	r = load_modules(c, set_fd, e);
 	if (r < 0 && firmware_restore(c->node, NULL) < 0)
 		log_warn("the firmware search path was not put back");

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -94,6 +95,14 @@ static int real_label(void *arg _unused_, int fd, const char *name _unused_, con
 	return setxattr(path, "security.selinux", context, strlen(context) + 1, 0) < 0 ? -errno : 0;
 }
 
+static int real_mknod(void *arg _unused_, int dir_fd, const char *name, mode_t mode, dev_t number)
+{
+	if (mknodat(dir_fd, name, S_IFCHR | mode, number) < 0)
+		return -errno;
+	/* Whatever the umask took away. */
+	return fchmodat(dir_fd, name, mode, 0) < 0 ? -errno : 0;
+}
+
 int container_ops_real(const struct host *h, const char *modules_dir, struct container_ops *ret,
 		       struct err *e)
 {
@@ -103,6 +112,7 @@ int container_ops_real(const struct host *h, const char *modules_dir, struct con
 				     .wait = real_wait,
 				     .now_ms = real_now_ms,
 				     .label = real_label,
+				     .mknod = real_mknod,
 				     .arg = (void *)h };
 	/* A directory that stands for a machine (an image being built) has no kernel to load into. */
 	int r = h->is_running ? modload_ops_real_dir(h, modules_dir, &ops.kernel, e) : 0;

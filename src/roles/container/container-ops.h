@@ -6,6 +6,8 @@
 
 #include "modload.h"
 
+#include <sys/types.h>
+
 struct container_ops {
 	/* mount(2) and umount2(2) with absolute paths; 0 or -errno. */
 	int (*mount)(void *arg, const char *source, const char *target, const char *type, unsigned long flags,
@@ -18,6 +20,8 @@ struct container_ops {
 	uint64_t (*now_ms)(void *arg);
 	/* SELinux context of what the descriptor (O_PATH will do) is open on; 0 or -errno. name is for records. */
 	int (*label)(void *arg, int fd, const char *name, const char *context);
+	/* Makes a character device with exactly this mode; 0 or -errno. */
+	int (*mknod)(void *arg, int dir_fd, const char *name, mode_t mode, dev_t number);
 	struct modload_ops kernel;
 	void *arg;
 };

@@ -6,7 +6,9 @@
 #include "container-fast.h"
 #include "container-hook.h"
 #include "container-load.h"
+#include "container-nodes.h"
 #include "container-prepare.h"
+#include "container-shipped.h"
 #include "container-status.h"
 #include "container-unload.h"
 #include "container-update.h"
@@ -128,6 +130,8 @@ struct step {
 	{ "version", "choose the driver version (a vGPU guest's from the catalog)",                          \
 	  container_choose_version },                                                                        \
 	    { "driver", "find the driver in the store, else unpack its run file", container_prepare_tree },  \
+	    { "firmware", "copy the firmware an image for one kernel carries to where the node sees it",     \
+	      container_shipped_firmware },                                                                  \
 	    { "user-space", "install the user space into the container unless it is there",                  \
 	      container_prepare_userspace },                                                                 \
 	    { "module-type", "choose open or proprietary modules", container_prepare_flavour },              \
@@ -136,6 +140,7 @@ struct step {
 	}
 #define UP_STEPS                                                                                             \
 	{ "load", "write module options, set the firmware path, load the modules", step_load },              \
+	    { "nodes", "make the driver's device nodes, if asked for", container_nodes_make },               \
 	    { "export", "show the container's root at /run/nvidia/driver", container_export },               \
 	    { "daemons", "start the driver's daemons", container_daemons_start },                            \
 	    { "ready", "tell the startup probe", step_ready },                                               \

@@ -4,6 +4,7 @@
 #include "container-daemons.h"
 #include "container-export.h"
 #include "container-hook.h"
+#include "container-nodes.h"
 #include "devholders.h"
 #include "fd.h"
 #include "firmware.h"
@@ -154,6 +155,7 @@ int container_unload(struct container *c, struct err *e)
 		container_daemons_restart(c, stopped);
 		return r;
 	}
+	container_nodes_remove(c);
 	memset(c->started, 0, sizeof(c->started));
 	return 0;
 }

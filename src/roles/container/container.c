@@ -72,6 +72,18 @@ static int learn_release(struct container *c, struct err *e)
 	return name_is_safe(c->release) ? 0 : err_set(e, ERR_USAGE, "'%s' is no kernel release", c->release);
 }
 
+void container_options_fill(struct container_options *o, const struct container_defaults *d)
+{
+	if (!o->grace_s)
+		o->grace_s = d->grace_s;
+	if (!o->fabric_wait_s)
+		o->fabric_wait_s = d->fabric_wait_s;
+	o->detach |= d->detach;
+	o->with_drm |= d->drm;
+	o->device_nodes |= d->device_nodes;
+	o->iommu_identity |= d->iommu_identity;
+}
+
 int container_init(struct engine *en, const struct container_env *env, const struct container_options *o,
 		   const struct container_ops *ops, struct container *ret, struct err *e)
 {
@@ -108,6 +120,7 @@ void container_done(struct container *c)
 	free(c->release);
 	free(c->version);
 	free(c->flavour);
+	strv_freep(&c->nodes_made);
 }
 
 char *container_path(const struct container *c, const char *relative)

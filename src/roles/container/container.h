@@ -29,6 +29,8 @@ struct container_options {
 	unsigned fabric_wait_s; /* 0 = 600 */
 	bool detach; /* leaving with the driver in use: take the export away all the same */
 	bool with_drm; /* load nvidia-drm too */
+	bool device_nodes; /* make those of the driver in /dev */
+	bool iommu_identity; /* ask for the IOMMU group type "identity" before loading */
 };
 
 struct container {
@@ -45,11 +47,15 @@ struct container {
 	char *flavour; /* owned: "proprietary" or "open"; NULL until known */
 	char tree_id[65], set_key[65]; /* "" until known */
 	json_t *status; /* owned: what the status file says */
+	char **nodes_made; /* owned: strv, below the root; device nodes of this run */
 	bool fast; /* the loaded modules are kept (23.6) */
 	bool refused; /* the last shutdown was: the PID file stays */
 	bool staying; /* everything is up: a signal is a wish to end, not an interruption */
 	bool started[CONTAINER_DAEMON_COUNT]; /* daemons this run is responsible for */
 };
+
+/* Fills what is still open; called for the source that wins first. */
+void container_options_fill(struct container_options *o, const struct container_defaults *d);
 
 /* Takes the parts together; nothing is changed. The caller frees with container_done() what it borrowed nothing of. */
 int container_init(struct engine *en, const struct container_env *env, const struct container_options *o,

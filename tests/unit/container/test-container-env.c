@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "testlib.h"
 
-#include "container-env.h"
+#include "container.h"
 #include "strbuf.h"
 
 static void reads_the_image_and_the_operator(void **state _unused_)
@@ -89,5 +89,30 @@ static void says_what_is_missing(void **state _unused_)
 	assert_int_equal(env.driver_branch, 550);
 }
 
+/* D25, D33: limits where only the pod's template is at hand; the command line wins, then the environment, then the file. */
+static void reads_the_limits(void **state _unused_)
+{
+	static const char *const said[] = { "NVDRIVER_GRACE=90", "NVDRIVER_FABRIC_WAIT=20m",
+					    "NVDRIVER_DRM=true", "NVDRIVER_DEVICE_NODES=yes", NULL };
+	static const char *const bad[] = { "NVDRIVER_GRACE=soon", NULL };
+	const struct container_defaults file = { .grace_s = 1, .fabric_wait_s = 2, .iommu_identity = true };
+	struct container_options o = { .fabric_wait_s = 3 };
+	_cleanup_(container_env_done) struct container_env env = { 0 };
+	_cleanup_(err_done) struct err e = ERR_INIT;
+
+	assert_ok(container_env_read((char *const *)said, &env, &e), &e);
+	assert_int_equal(env.defaults.fabric_wait_s, 1200);
+	container_options_fill(&o, &env.defaults);
+	container_options_fill(&o, &file);
+	assert_int_equal(o.grace_s, 90);
+	assert_int_equal(o.fabric_wait_s, 3);
+	assert_true(o.with_drm);
+	assert_false(o.device_nodes); /* exactly "true", as everywhere in this environment */
+	assert_true(o.iommu_identity);
+	assert_false(o.detach);
+	assert_int_equal(container_env_read((char *const *)bad, &env, &e), -ERR_CONFIG);
+	assert_non_null(strstr(e.reason, "NVDRIVER_GRACE is \"soon\""));
+}
+
 TEST_MAIN(cmocka_unit_test(reads_the_image_and_the_operator), cmocka_unit_test(chooses_the_module_type),
-	  cmocka_unit_test(says_what_is_missing))
+	  cmocka_unit_test(says_what_is_missing), cmocka_unit_test(reads_the_limits))

@@ -699,6 +699,122 @@ static void firmware_can_be_switched_off(void **state _unused_)
 	bed_done(&b);
 }
 
+/* 21.6: the mount at /lib/firmware hides what the image has there. */
+static void look_at_shipped_firmware(struct bed *b)
+{
+	assert_text(b, "root/lib/firmware/nvidia/" BED_VERSION "/gsp_ga10x.bin", "ampere\n");
+	assert_text(b, "root/lib/firmware/nvidia/" BED_VERSION "/gsp_tu10x.bin", "firmware\n");
+	assert_false(testdir_has(&b->t, "root/lib/firmware/nvidia/" BED_VERSION "/README"));
+}
+
+static void shipped_firmware_reaches_the_node(void **state _unused_)
+{
+	struct bed b;
+
+	bed_ready(&b, NULL);
+	testdir_puts(&b.t, "root/opt/lib/firmware/nvidia/" BED_VERSION "/gsp_ga10x.bin", "ampere\n");
+	testdir_puts(&b.t, "root/opt/lib/firmware/nvidia/" BED_VERSION "/gsp_tu10x.bin", "firmware\n");
+	testdir_puts(&b.t, "root/opt/lib/firmware/nvidia/" BED_VERSION "/README", "no\n");
+	testdir_puts(&b.t, "root/opt/lib/firmware/nvidia/1.2.3/gsp_old.bin", "no\n");
+	assert_int_equal(unlinkat(b.t.fd, "root/usr/lib/firmware/nvidia/" BED_VERSION "/gsp_tu10x.bin", 0),
+			 0);
+	b.on_wait = look_at_shipped_firmware;
+	run_ok(&b, CONTAINER_INIT);
+	/* With the firmware back the user space is whole: nothing is installed again. */
+	EXPECT(&b, UP, told_to_end, DOWN);
+	assert_false(testdir_has(&b.t, "root/lib/firmware/nvidia/1.2.3"));
+	bed_done(&b);
+}
+
+/* -- 25.11, all on request -- */
+
+static const struct effect nodes[] = { { "node nvidiactl 195:255 0666", "25.11" },
+				       { "node nvidia-modeset 195:254 0666", NULL },
+				       { "node nvidia3 195:3 0666", NULL },
+				       { "node nvidia-uvm 507:0 0666", NULL },
+				       { "node nvidia-uvm-tools 507:1 0666", NULL },
+				       { "node nvidia-cap1 234:1 0400", NULL },
+				       { NULL, NULL } };
+
+static void look_at_nodes(struct bed *b)
+{
+	assert_true(testdir_has(&b->t, "root/dev/nvidiactl"));
+	assert_true(testdir_has(&b->t, "root/dev/nvidia-caps/nvidia-cap1"));
+	assert_text(b, "root/proc/1/root/sys/bus/pci/devices/0000:01:00.0/iommu_group/type", "identity");
+}
+
+static void makes_nodes_and_identity_on_request(void **state _unused_)
+{
+	static const char *const asked[] = { "NVDRIVER_DEVICE_NODES=true", "NVDRIVER_IOMMU_IDENTITY=true",
+					     "NVDRIVER_DRM=true", NULL };
+	static const char type[] = "root/proc/1/root/sys/bus/pci/devices/0000:01:00.0/iommu_group/type";
+	struct bed b;
+
+	bed_ready(&b, NULL);
+	testdir_puts(&b.t, "root/proc/devices",
+		     "Character devices:\n195 nvidia\n507 nvidia-uvm\n234 nvidia-caps\n\n"
+		     "Block devices:\n  8 sd\n");
+	testdir_puts(&b.t, "root/proc/driver/nvidia/gpus/0000:01:00.0/information",
+		     "Model: \t\t NVIDIA A100\nDevice Minor: \t 3\n");
+	testdir_puts(&b.t, "root/proc/driver/nvidia/capabilities/mig/config",
+		     "DeviceFileMinor: 1\nDeviceFileMode: 256\nDeviceFileModify: 1\n");
+	testdir_puts(&b.t, type, "DMA-FQ\n");
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, UP, told_to_end, DOWN);
+	assert_text(&b, type, "DMA-FQ\n");
+
+	bed_env(&b, asked);
+	container_options_fill(&b.o, &b.env.defaults);
+	testdir_puts(&b.t, type, "DMA-FQ");
+	b.on_wait = look_at_nodes;
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, kernel_modules, driver_modules,
+	       ((const struct effect[]){ { "insert nvidia-drm []", "25.11" }, { NULL, NULL } }), nodes,
+	       export, persistence, told_to_end, stop_persistence,
+	       ((const struct effect[]){ { "remove nvidia_drm", NULL }, { NULL, NULL } }), unload, unexport);
+	assert_false(testdir_has(&b.t, "root/dev/nvidiactl"));
+	assert_false(testdir_has(&b.t, "root/dev/nvidia-caps/nvidia-cap1"));
+	bed_done(&b);
+}
+
+static void something_in_the_way_of_a_node_is_named(void **state _unused_)
+{
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	struct bed b;
+
+	bed_ready(&b, NULL);
+	testdir_puts(&b.t, "root/proc/devices", "Character devices:\n195 nvidiactl\n");
+	testdir_puts(&b.t, "root/dev/nvidiactl", "a file\n");
+	b.o.device_nodes = true;
+	assert_int_equal(bed_run(&b, CONTAINER_INIT, &e), -EEXIST);
+	assert_non_null(strstr(e.object ? e.object : e.reason, "/dev/nvidiactl"));
+	EXPECT(&b, kernel_modules, driver_modules, unload);
+	assert_text(&b, "root/dev/nvidiactl", "a file\n");
+	bed_done(&b);
+}
+
+/* 13.2 */
+static void old_place_of_the_modules_is_cleared(void **state _unused_)
+{
+	struct bed b;
+
+	bed_make(&b);
+	testdir_puts(&b.t, "root/lib/modules/" BED_RELEASE "/video/nvidia.ko", "old\n");
+	testdir_puts(&b.t, "root/lib/modules/" BED_RELEASE "/video/deep/er.ko", "old\n");
+	testdir_puts(&b.t, "root/lib/modules/" BED_RELEASE "/videos/other.ko", "stays\n");
+	run_ok(&b, CONTAINER_BUILD);
+	EXPECT(&b, user_space, install);
+	assert_false(testdir_has(&b.t, "root/lib/modules/" BED_RELEASE "/video"));
+	assert_text(&b, "root/lib/modules/" BED_RELEASE "/videos/other.ko", "stays\n");
+	/* The modules' index follows even when the new ones are in place already. */
+	testdir_puts(&b.t, "root/lib/modules/" BED_RELEASE "/video/nvidia.ko", "old\n");
+	run_ok(&b, CONTAINER_BUILD);
+	EXPECT(&b, install);
+	run_ok(&b, CONTAINER_BUILD);
+	EXPECT(&b, nothing);
+	bed_done(&b);
+}
+
 TEST_MAIN(cmocka_unit_test(starts_builds_once_and_ends), cmocka_unit_test(builds_and_loads_apart),
 	  cmocka_unit_test(takes_an_old_driver_out_first), cmocka_unit_test(guest_gets_its_licence_daemons),
 	  cmocka_unit_test(rdma_loads_peermem), cmocka_unit_test(nvswitch_gets_its_fabric_manager),
@@ -710,4 +826,8 @@ TEST_MAIN(cmocka_unit_test(starts_builds_once_and_ends), cmocka_unit_test(builds
 	  cmocka_unit_test(leaves_the_driver_in_use), cmocka_unit_test(a_daemon_that_does_not_end_is_no_end),
 	  cmocka_unit_test(dead_daemons_are_started_again), cmocka_unit_test(strangers_are_not_signalled),
 	  cmocka_unit_test(the_hook_is_there_while_we_are), cmocka_unit_test(takes_the_wanted_flavour),
-	  cmocka_unit_test(firmware_can_be_switched_off))
+	  cmocka_unit_test(firmware_can_be_switched_off),
+	  cmocka_unit_test(makes_nodes_and_identity_on_request),
+	  cmocka_unit_test(something_in_the_way_of_a_node_is_named),
+	  cmocka_unit_test(shipped_firmware_reaches_the_node),
+	  cmocka_unit_test(old_place_of_the_modules_is_cleared))
