@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fakedriver.h"
 
-#include "container-handover.h"
 #include "container-rdma.h"
 #include "container-update.h"
 #include "strbuf.h"
@@ -65,75 +64,6 @@ static void looks_at_what_lies_here(void **state _unused_)
 	assert_slug(&e, "kernel-unknown");
 	assert_non_null(strstr(e.reason, "5.14.0-284.30.1.el9_2.x86_64"));
 	assert_null(strstr(e.reason, "precompiled"));
-}
-
-/* What is written meanwhile, by us or a child, arrives at both ends; afterwards only at ours. */
-static void hands_output_over(void **state _unused_)
-{
-	_cleanup_(testdir_done) struct testdir t;
-	_cleanup_(host_freep) struct host *h = NULL;
-	_cleanup_(err_done) struct err e = ERR_INIT;
-	struct container_handover *handover = NULL;
-	_cleanup_free_ char *out = NULL, *err = NULL, *mine = NULL;
-	int own, saved = fcntl(1, F_DUPFD_CLOEXEC, 10), fds = testdir_open_fds();
-	ssize_t n;
-
-	testdir_make(&t);
-	testdir_puts(&t, "proc/77/fd/1", "before\n");
-	testdir_puts(&t, "proc/77/fd/2", "");
-	assert_ok(host_open(t.path, &h, &e), &e);
-	own = openat(t.fd, "own", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	(void)fflush(stdout);
-	assert_int_equal(dup2(own, 1), 1);
-	assert_true(container_handover_begin(h, 99, &handover) < 0);
-	assert_null(handover);
-	assert_int_equal(container_handover_begin(h, 77, &handover), 0);
-	n = write(1, "to both\n", 8);
-	n += write(2, "# trouble\n", 10);
-	assert_int_equal(n, 18);
-	container_handover_endp(&handover);
-	assert_null(handover);
-	n = write(1, "mine alone\n", 11);
-	assert_int_equal(dup2(saved, 1), 1);
-	out = testdir_read(&t, "proc/77/fd/1", NULL);
-	err = testdir_read(&t, "proc/77/fd/2", NULL);
-	mine = testdir_read(&t, "own", NULL);
-	assert_string_equal(out, "before\nto both\n");
-	assert_string_equal(err, "# trouble\n");
-	assert_string_equal(mine, "to both\nmine alone\n");
-	close(own);
-	host_freep(&h);
-	assert_int_equal(testdir_open_fds(), fds + 1); /* t.fd */
-	close(saved);
-}
-
-/* A log nobody reads does not hold us up. */
-static void does_not_wait_for_a_stuck_log(void **state _unused_)
-{
-	_cleanup_(testdir_done) struct testdir t;
-	_cleanup_(host_freep) struct host *h = NULL;
-	_cleanup_(err_done) struct err e = ERR_INIT;
-	struct container_handover *handover = NULL;
-	int saved = fcntl(1, F_DUPFD_CLOEXEC, 10), null, reader;
-	char block[4096];
-
-	memset(block, '#', sizeof(block));
-	testdir_make(&t);
-	testdir_puts(&t, "proc/77/fd/2", "");
-	assert_int_equal(mkfifoat(t.fd, "proc/77/fd/1", 0600), 0);
-	reader = openat(t.fd, "proc/77/fd/1", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	assert_ok(host_open(t.path, &h, &e), &e);
-	null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-	(void)fflush(stdout);
-	assert_int_equal(dup2(null, 1), 1);
-	assert_int_equal(container_handover_begin(h, 77, &handover), 0);
-	for (unsigned i = 0; i < 100; i++) /* more than a pipe holds */
-		assert_int_equal(write(1, block, sizeof(block)), sizeof(block));
-	container_handover_endp(&handover);
-	assert_int_equal(dup2(saved, 1), 1);
-	close(saved);
-	close(null);
-	close(reader);
 }
 
 static void finds_the_network_drivers_symbols(void **state _unused_)
@@ -219,6 +149,5 @@ static void links_the_network_drivers_headers(void **state _unused_)
 }
 
 TEST_MAIN(cmocka_unit_test(chooses_the_newest_that_fits), cmocka_unit_test(looks_at_what_lies_here),
-	  cmocka_unit_test(hands_output_over), cmocka_unit_test(does_not_wait_for_a_stuck_log),
 	  cmocka_unit_test(finds_the_network_drivers_symbols),
 	  cmocka_unit_test(links_the_network_drivers_headers))
