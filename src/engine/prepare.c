@@ -502,6 +502,7 @@ static int modules_build(struct prepare *p, const struct build_parts *parts, cha
 			      .host = p->en->host,
 			      .jobs = p->q->jobs,
 			      .extra_symvers = p->q->extra_symvers,
+			      .proc_version = p->q->banner,
 			      .make_variables = p->q->make_variables,
 			      .log_dir = log_dir };
 	struct modbuild_result res = { 0 };

@@ -18,6 +18,8 @@ struct prepare_request {
 	const char *kernel_source, *kernel_output; /* explicit build tree */
 	const char *flavour; /* "proprietary", "open" or "auto" (flavour.h); NULL = "proprietary" */
 	const char *extra_symvers; /* the network driver's Module.symvers, for nvidia-peermem; NULL = none */
+	const char *
+	    banner; /* what the kernel prints in /proc/version, for the record; NULL = as the build tree tells */
 	const char *make_variables; /* blank-separated NAME=VALUE for the build; NULL = none */
 	char *const *patches; /* further patch files, strv or NULL */
 	const char *key, *cert; /* sign with these; both or neither */

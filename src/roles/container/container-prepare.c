@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "container-prepare.h"
 
+#include "container-banner.h"
 #include "container-catalog.h"
 #include "container-export.h"
 #include "container-ktree.h"
@@ -10,13 +11,13 @@
 #include "flavour.h"
 #include "install.h"
 #include "jutil.h"
+#include "keyring.h"
 #include "log.h"
 #include "modset.h"
 #include "path.h"
 #include "payload.h"
 #include "prepare.h"
 #include "record.h"
-#include "secureboot.h"
 #include "spawn.h"
 #include "strbuf.h"
 #include "tree.h"
@@ -469,16 +470,14 @@ int container_find_modules(struct container *c, struct err *e)
 }
 
 /* Before minutes of compiling: would the kernel take the result at all? */
-static int check_signing(const struct container *c, struct err *e)
+static int check_signing(const struct container *c, const struct ktree *t, struct err *e)
 {
-	struct secureboot sb = { .secure_boot = TRI_UNKNOWN, .sig_enforce = TRI_UNKNOWN };
+	_cleanup_(signing_preflight_done) struct signing_preflight p = { 0 };
+	int r = signing_preflight(c->node ? c->node : c->h, t, c->o.cert, &p, e);
 
-	if (c->o.key || secureboot_read(c->node, &sb) < 0 || !secureboot_modules_must_be_signed(&sb))
-		return 0;
-	err_set(e, ERR_MODULE_KEY_UNSIGNED, "this kernel takes only signed modules and no key was given");
-	return err_next(
-	    e, "give --sign KEY and --cert CERT whose certificate the node's firmware or MOK list holds, or "
-	       "put a signed module set into the store");
+	if (r == 0)
+		log_info("%s", p.text);
+	return r;
 }
 
 /* As many as there are processors to use and memory for. */
@@ -519,7 +518,7 @@ static int find_ktree(struct container *c, struct container_ktree *ret, struct e
 
 static int build_set(struct container *c, const struct ktree *t, struct err *e)
 {
-	_cleanup_free_ char *symvers = NULL;
+	_cleanup_free_ char *symvers = NULL, *banner = NULL;
 	struct prepare_request q = { .tree_id = c->tree_id,
 				     .kernel = c->release,
 				     .kernel_source = t->source,
@@ -538,6 +537,12 @@ static int build_set(struct container *c, const struct ktree *t, struct err *e)
 	if (r < 0)
 		return r;
 	q.extra_symvers = symvers;
+	if (c->env->ignore_preempt_rt)
+		q.make_variables = "IGNORE_PREEMPT_RT_PRESENCE=1";
+	r = container_banner(c->h, c->node, c->release, t, &banner, NULL, e);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	q.banner = banner;
 	log_info("building %s modules for kernel %s with %u jobs", c->flavour, c->release, q.jobs);
 	r = prepare_run(c->en, &q, &stages, e);
 	if (r < 0)
@@ -560,9 +565,12 @@ int container_build_modules(struct container *c, struct err *e)
 		log_info("modules for kernel %s are in the store: nothing to build", c->release);
 		return 0;
 	}
-	r = check_signing(c, e);
+	r = check_signing(c, NULL, e);
 	if (r == 0)
 		r = find_ktree(c, &t, e);
+	/* A kernel that is not running yet says in its configuration alone what it will demand. */
+	if (r == 0 && !c->o.cert)
+		r = check_signing(c, t.tree, e);
 	return r < 0 ? r : build_set(c, t.tree, e);
 }
 

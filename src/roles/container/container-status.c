@@ -39,6 +39,7 @@ static const struct {
 	{ ERR_LINK_RESULT, "build-failed" },
 	{ ERR_PATCHSET, "build-failed" },
 	{ ERR_MODULE_KEY_UNSIGNED, "signature" },
+	{ ERR_SIGNING_REQUIRED, "signature" },
 	{ ERR_MODULE_KEY_UNAVAILABLE, "signature" },
 	{ ERR_MODULE_CRYPTO, "signature" },
 	{ ERR_MODULE_SIG_DAMAGED, "signature" },

@@ -93,6 +93,7 @@ static void gives_each_failure_its_reason(void **state _unused_)
 		      { ERR_KTREE_NOT_FOUND, "no-kernel-tree" },
 		      { -ERR_MODULE_COMPILE, "build-failed" },
 		      { -ERR_MODULE_KEY_UNSIGNED, "signature" },
+		      { -ERR_SIGNING_REQUIRED, "signature" },
 		      { -ERR_MODULE_SYMBOL, "module-load" },
 		      { -ERR_DAEMON, "daemon" },
 		      { -ERR_USAGE, "usage" },
