@@ -54,6 +54,7 @@ struct fetch_request {
 	bool dry_run; /* decide, change nothing, touch no network: result.action says what would happen */
 	const char *proxy; /* NULL = http_proxy, https_proxy, no_proxy of the environment */
 	const char *ca_file; /* PEM bundle instead of the system's; verification cannot be turned off */
+	const char *authorization; /* value of that header, for url's own host and no other; NULL = none */
 	unsigned attempts; /* rounds over URL and mirrors; 0 = 4 */
 	unsigned
 	    backoff_ms; /* first pause between rounds, doubled each time, at most 60 s, half of it random; 0 = 1000 */

@@ -15,6 +15,7 @@
 struct libcurl {
 	__typeof__(&curl_global_init) global_init;
 	__typeof__(&curl_easy_init) easy_init;
+	__typeof__(&curl_easy_reset) easy_reset;
 	__typeof__(&curl_easy_cleanup) easy_cleanup;
 	__typeof__(&curl_easy_setopt) easy_setopt;
 	__typeof__(&curl_easy_getinfo) easy_getinfo;
@@ -29,3 +30,9 @@ extern struct libcurl curl;
 
 /* Load and initialise the library once. 0 or ERR_LIBRARY_MISSING. */
 int libcurl_require(struct err *e);
+
+/* A redirect never leaves TLS and never reaches the local file system. -EOPNOTSUPP when the library cannot be told. */
+int libcurl_set_protocols(CURL *c, const char *url);
+/* Conditions that may be gone in a moment; those of an untrusted certificate. */
+bool libcurl_may_retry(CURLcode c);
+bool libcurl_is_certificate(CURLcode c);

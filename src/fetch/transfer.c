@@ -201,37 +201,20 @@ static size_t on_body(char *buf, size_t size, size_t n, void *arg)
 
 static const long status_retry[] = { 408, 425, 429, 500, 502, 503, 504 };
 
+bool transfer_status_may_pass(long status)
+{
+	for (size_t i = 0; i < ARRAY_LEN(status_retry); i++)
+		if (status == status_retry[i])
+			return true;
+	return false;
+}
+
 static enum transfer_verdict verdict_of_status(struct run *r)
 {
 	struct transfer *t = r->t;
-	enum transfer_verdict v = TRANSFER_NEXT;
-
-	for (size_t i = 0; i < ARRAY_LEN(status_retry); i++)
-		if (t->status == status_retry[i])
-			v = TRANSFER_RETRY;
 	(void)err_set(r->e, -ERR_FETCH_FAILED, "%s answered HTTP status %ld", t->url, t->status);
 	(void)err_object(r->e, "%s", t->url);
-	return v;
-}
-
-static const CURLcode curl_retry[] = {
-	CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY,
-	CURLE_COULDNT_CONNECT,	    CURLE_OPERATION_TIMEDOUT,
-	CURLE_PARTIAL_FILE,	    CURLE_RECV_ERROR,
-	CURLE_SEND_ERROR,	    CURLE_GOT_NOTHING,
-	CURLE_SSL_CONNECT_ERROR,    CURLE_HTTP2,
-	CURLE_HTTP2_STREAM,	    CURLE_WEIRD_SERVER_REPLY,
-};
-
-static const CURLcode curl_certificate[] = { CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE,
-					     CURLE_SSL_CERTPROBLEM, CURLE_SSL_ISSUER_ERROR };
-
-static bool curl_code_in(CURLcode c, const CURLcode *list, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (list[i] == c)
-			return true;
-	return false;
+	return transfer_status_may_pass(t->status) ? TRANSFER_RETRY : TRANSFER_NEXT;
 }
 
 static enum transfer_verdict verdict_of_curl(struct run *r, CURLcode c, const char *detail)
@@ -244,13 +227,13 @@ static enum transfer_verdict verdict_of_curl(struct run *r, CURLcode c, const ch
 	}
 	(void)err_set(r->e, -ERR_FETCH_FAILED, "%s: %s", r->t->url, text);
 	(void)err_object(r->e, "%s", r->t->url);
-	if (curl_code_in(c, curl_certificate, ARRAY_LEN(curl_certificate))) {
+	if (libcurl_is_certificate(c)) {
 		(void)err_next(r->e,
 			       "the server's certificate is not trusted: correct the clock, install "
 			       "ca-certificates or the private authority; verification is never turned off");
 		return TRANSFER_NEXT;
 	}
-	return curl_code_in(c, curl_retry, ARRAY_LEN(curl_retry)) ? TRANSFER_RETRY : TRANSFER_NEXT;
+	return libcurl_may_retry(c) ? TRANSFER_RETRY : TRANSFER_NEXT;
 }
 
 /* 416 to "continue at N": the part is complete when the file is N bytes long. */
@@ -281,29 +264,6 @@ static enum transfer_verdict verdict_of(struct run *r, CURLcode c, const char *d
 
 /* -- set-up -- */
 
-/* Numbers of libcurl's interface: older headers lack the first two, newer ones call the others deprecated. */
-#define OPT_PROTOCOLS_STR	((CURLoption)10318)
-#define OPT_REDIR_PROTOCOLS_STR ((CURLoption)10319)
-#define OPT_PROTOCOLS		((CURLoption)181)
-#define OPT_REDIR_PROTOCOLS	((CURLoption)182)
-
-/* A redirect never leaves TLS and never reaches the local file system. The library found at run time may be older than
- * the header: before 7.85 (RHEL 9) it knows bit masks only. */
-static int set_protocols(CURL *c, const char *url)
-{
-	bool is_https = strncasecmp(url, "https:", 6) == 0;
-	long redirect = CURLPROTO_HTTPS | (is_https ? 0 : CURLPROTO_HTTP);
-
-	if (curl.easy_setopt(c, OPT_PROTOCOLS_STR, "http,https,file") == CURLE_OK &&
-	    curl.easy_setopt(c, OPT_REDIR_PROTOCOLS_STR, is_https ? "https" : "http,https") == CURLE_OK)
-		return 0;
-	if (curl.easy_setopt(c, OPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS | CURLPROTO_FILE)) ==
-		CURLE_OK &&
-	    curl.easy_setopt(c, OPT_REDIR_PROTOCOLS, redirect) == CURLE_OK)
-		return 0;
-	return -EOPNOTSUPP;
-}
-
 static void set_limits(CURL *c, const struct fetch_request *q)
 {
 	(void)curl.easy_setopt(c, CURLOPT_CONNECTTIMEOUT,
@@ -315,28 +275,38 @@ static void set_limits(CURL *c, const struct fetch_request *q)
 	(void)curl.easy_setopt(c, CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX);
 }
 
-static int set_resume(struct transfer *t, CURL *c, struct curl_slist **list)
+static int add_header(struct curl_slist **list, const char *name, const char *value)
 {
-	char range[32];
+	_cleanup_free_ char *line = str_printf("%s: %s", name, value);
+	struct curl_slist *more = line ? curl.slist_append(*list, line) : NULL;
 
-	if (!t->offset)
-		return 0;
-	/* Not CURLOPT_RESUME_FROM: that makes libcurl fail when the server answers the whole file, which is a
-	 * perfectly good answer (the validator changed) that starts us over. */
-	snprintf(range, sizeof(range), "%" PRIu64 "-", t->offset);
-	if (curl.easy_setopt(c, CURLOPT_RANGE, range) != CURLE_OK)
+	if (!more)
 		return -ENOMEM;
-	if (t->validator) {
-		_cleanup_free_ char *line = str_printf("If-Range: %s", t->validator);
-		struct curl_slist *more = line ? curl.slist_append(*list, line) : NULL;
-
-		if (!more)
-			return -ENOMEM;
-		*list = more;
-		if (curl.easy_setopt(c, CURLOPT_HTTPHEADER, *list) != CURLE_OK)
-			return -ENOMEM;
-	}
+	*list = more;
 	return 0;
+}
+
+static int set_headers(struct transfer *t, CURL *c, struct curl_slist **list)
+{
+	/* libcurl itself leaves the authorization out where a redirect leads to another host. */
+	bool is_named = strcmp(t->url, t->q->url) == 0;
+	char range[32];
+	int k = 0;
+
+	if (t->q->authorization && is_named)
+		k = add_header(list, "Authorization", t->q->authorization);
+	if (t->offset && k == 0) {
+		/* Not CURLOPT_RESUME_FROM: that makes libcurl fail when the server answers the whole file, which is a
+		 * perfectly good answer (the validator changed) that starts us over. */
+		snprintf(range, sizeof(range), "%" PRIu64 "-", t->offset);
+		if (curl.easy_setopt(c, CURLOPT_RANGE, range) != CURLE_OK)
+			return -ENOMEM;
+		if (t->validator)
+			k = add_header(list, "If-Range", t->validator);
+	}
+	if (k == 0 && *list && curl.easy_setopt(c, CURLOPT_HTTPHEADER, *list) != CURLE_OK)
+		k = -ENOMEM;
+	return k;
 }
 
 static int set_up(struct run *r, struct curl_slist **list, char *detail)
@@ -349,7 +319,7 @@ static int set_up(struct run *r, struct curl_slist **list, char *detail)
 	    (q->ca_file && curl.easy_setopt(c, CURLOPT_CAINFO, q->ca_file) != CURLE_OK) ||
 	    curl.easy_setopt(c, CURLOPT_USERAGENT, "nvdriver/" NVDRIVER_VERSION) != CURLE_OK)
 		return -ENOMEM;
-	if (set_protocols(c, r->t->url) < 0)
+	if (libcurl_set_protocols(c, r->t->url) < 0)
 		return -ENOMEM;
 	set_limits(c, q);
 	(void)curl.easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
@@ -363,7 +333,7 @@ static int set_up(struct run *r, struct curl_slist **list, char *detail)
 	(void)curl.easy_setopt(c, CURLOPT_HEADERDATA, r);
 	(void)curl.easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
 	(void)curl.easy_setopt(c, CURLOPT_WRITEDATA, r);
-	return set_resume(r->t, c, list);
+	return set_headers(r->t, c, list);
 }
 
 enum transfer_verdict transfer_run(struct transfer *t, struct err *e)

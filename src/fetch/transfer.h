@@ -39,3 +39,6 @@ struct transfer {
 
 /* Runs to the end. TRANSFER_OK leaves e alone; every other verdict has its error stored. */
 enum transfer_verdict transfer_run(struct transfer *t, struct err *e);
+
+/* May the same request succeed in a moment? */
+bool transfer_status_may_pass(long status);
