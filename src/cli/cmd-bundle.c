@@ -376,3 +376,174 @@ const struct cmd cmd_bundle_apply = {
 	.opts_size = sizeof(struct apply_opts),
 	.run = apply_cmd,
 };
+
+/* -- push, pull -- */
+
+struct remote_opts {
+	const char *ca_file, *auth_file, *output, *cert, *kernel, *driver, *flavour, *arch;
+	bool plain_http;
+};
+
+#define O(field) offsetof(struct remote_opts, field)
+#define REMOTE_OPTIONS                                                                                       \
+	{ "ca-file",  0,	  "FILE", "PEM certificates to trust instead of the system's",               \
+	  OPT_STRING, O(ca_file), "file" },                                                                  \
+	    { "auth-file",                                                                                   \
+	      0,                                                                                             \
+	      "FILE",                                                                                        \
+	      "credentials as podman and docker keep them; default: REGISTRY_AUTH_FILE, then their own "     \
+	      "files",                                                                                       \
+	      OPT_STRING,                                                                                    \
+	      O(auth_file),                                                                                  \
+	      "file" },                                                                                      \
+	{                                                                                                    \
+		"plain-http", 0, NULL, "talk to the registry without TLS", OPT_FLAG, O(plain_http)           \
+	}
+static const struct opt push_options[] = {
+	REMOTE_OPTIONS,
+	{ 0 },
+};
+static const struct opt pull_options[] = {
+	REMOTE_OPTIONS,
+	{ "output", 'o', "FILE", "write the bundle to this file and leave the store alone", OPT_STRING,
+	  O(output), "file" },
+	{ "cert", 0, "FILE", "refuse a bundle that was not signed with this certificate's key", OPT_STRING,
+	  O(cert), "file" },
+	{ "kernel", 'k', "RELEASE", "only what is for this kernel", OPT_STRING, O(kernel) },
+	{ "driver", 0, "VERSION", "only what is of this driver", OPT_STRING, O(driver) },
+	{ "flavour", 'f', "KIND", "only modules of this flavour", OPT_STRING, O(flavour),
+	  "proprietary open" },
+	{ "arch", 0, "ARCH", "only what is for this machine", OPT_STRING, O(arch), "x86_64 aarch64" },
+	{ 0 },
+};
+#undef O
+
+static struct bundle_remote remote_of(const struct app *app, const struct remote_opts *o,
+				      const char *reference)
+{
+	return (struct bundle_remote){ .reference = reference,
+				       .ca_file = o->ca_file,
+				       .auth_file = o->auth_file,
+				       .plain_http = o->plain_http,
+				       .offline = app->offline,
+				       .proxy = app->engine->fetch_proxy,
+				       .attempts = app->engine->fetch_attempts };
+}
+
+static int push_cmd(struct app *app, void *opts, int argc _unused_, char **argv, struct err *e)
+{
+	const struct bundle_remote to = remote_of(app, opts, argv[1]);
+	_cleanup_(bundle_freep) struct bundle *b = NULL;
+	_cleanup_free_ char *reference = NULL;
+	uint64_t sent = 0;
+	int r = bundle_open(argv[0], &b, e);
+
+	/* What others will pull is whole. */
+	if (r == 0)
+		r = bundle_verify(b, NULL, e);
+	if (r == 0 && !app->dry_run)
+		r = bundle_push(b, &to, &reference, &sent, e);
+	if (r < 0)
+		return r;
+	if (app->json)
+		return out_json("bundle-push",
+				json_pack("{s:s, s:s?, s:s, s:I, s:b}", "bundle", argv[0], "reference",
+					  reference, "digest", bundle_digest(b), "sent_bytes",
+					  (json_int_t)sent, "dry_run", (int)app->dry_run));
+	if (app->dry_run)
+		out_text("would push %s\n", bundle_digest(b));
+	else
+		out_text("%s  %s, %s sent\n", reference, bundle_digest(b), ui_size(sent));
+	return 0;
+}
+
+const struct cmd cmd_bundle_push = {
+	.name = "bundle",
+	.sub = "push",
+	.summary = "upload a bundle to a registry",
+	.args = "FILE REFERENCE",
+	.min_args = 2,
+	.max_args = 2,
+	.description = "Uploads what the registry does not have yet; a connection that is cut is continued. "
+		       "REFERENCE is "
+		       "host[:port]/name[:tag]; without a tag that of a bundle for one driver and one kernel "
+		       "is DRIVER-KERNEL.\n\n"
+		       "Objects are named by their content, so bundles that share a driver share its blob. "
+		       "skopeo copy oci-archive:FILE "
+		       "docker://REFERENCE does the same.",
+	.examples = "nvdriver bundle push gpu.nvbundle registry.example:5000/gpu/bundles --ca-file ca.pem\n",
+	.options = push_options,
+	.opts_size = sizeof(struct remote_opts),
+	.flags = CMD_STORE_READ,
+	.run = push_cmd,
+};
+
+static int pull_file(struct app *app, const struct remote_opts *o, const struct bundle_remote *from,
+		     struct err *e)
+{
+	_cleanup_(bundle_freep) struct bundle *b = NULL;
+	uint64_t received = 0;
+	int r = bundle_pull_file(from, o->output, &received, e);
+
+	if (r == 0)
+		r = bundle_open(o->output, &b, e);
+	if (r == 0 && o->cert)
+		r = bundle_check_signature(b, o->cert, e);
+	if (r < 0)
+		return r;
+	if (app->json)
+		return out_json("bundle-pull",
+				json_pack("{s:s, s:s, s:I}", "bundle", o->output, "digest", bundle_digest(b),
+					  "received_bytes", (json_int_t)received));
+	out_text("%s: %s, %s received\n", o->output, bundle_digest(b), ui_size(received));
+	return 0;
+}
+
+static int pull_cmd(struct app *app, void *opts, int argc _unused_, char **argv, struct err *e)
+{
+	const struct remote_opts *o = opts;
+	const struct bundle_remote from = remote_of(app, o, argv[0]);
+	const struct bundle_apply how = { .want = { o->driver, o->flavour, o->kernel, o->arch },
+					  .cert_path = o->cert };
+	uint64_t received = 0;
+	json_t *rows = NULL;
+	int r;
+
+	if (app->dry_run)
+		return err_set(e, ERR_USAGE,
+			       "bundle pull has no --dry-run: pull into a file and inspect that");
+	if (o->output)
+		return pull_file(app, o, &from, e);
+	r = bundle_pull(app->engine->store, &from, &how, &rows, &received, e);
+	if (r < 0)
+		return r;
+	if (app->json)
+		return out_json("bundle-pull",
+				json_pack("{s:s, s:I, s:o}", "reference", argv[0], "received_bytes",
+					  (json_int_t)received, "objects", rows));
+	print_rows(rows);
+	out_text("%s received\n", ui_size(received));
+	json_decref(rows);
+	return 0;
+}
+
+const struct cmd cmd_bundle_pull = {
+	.name = "bundle",
+	.sub = "pull",
+	.summary = "take a bundle from a registry into the store or a file",
+	.args = "REFERENCE",
+	.min_args = 1,
+	.max_args = 1,
+	.description = "Fetches the description, checks its signature if --cert is given, then only the "
+		       "objects the store lacks, and "
+		       "publishes them as bundle apply does. With --output the whole bundle becomes a file, "
+		       "byte for byte the one that "
+		       "was pushed. An interrupted transfer is continued by the next run.\n\n"
+		       "REFERENCE is host[:port]/name with :tag or @sha256:digest; without either, --driver "
+		       "and --kernel make the tag.",
+	.examples =
+	    "nvdriver bundle pull registry.example:5000/gpu/bundles --driver 535.261.03 -k $(uname -r)\n",
+	.options = pull_options,
+	.opts_size = sizeof(struct remote_opts),
+	.run = pull_cmd,
+};

@@ -61,6 +61,8 @@
 	X(bundle_inspect) \
 	X(bundle_list_missing) \
 	X(bundle_apply) \
+	X(bundle_push) \
+	X(bundle_pull) \
 	X(lxc_plan) \
 	X(lxc_install) \
 	X(lxc_devices) \

@@ -197,18 +197,25 @@ static const struct {
 	{ STORE_MODULE, modules_present, modules_apply },
 };
 
+int bundle_object_present(struct store *s, const struct bundle_object *o, struct err *e)
+{
+	for (size_t i = 0; i < ARRAY_LEN(steps); i++)
+		if (steps[i].kind == o->kind)
+			return steps[i].present(s, o, e);
+	return 0;
+}
+
 /* 1 = hit, 0 = published now. */
 static int object_apply(struct store *s, struct bundle *b, const struct bundle_object *o, struct err *e)
 {
 	_cleanup_(lock_release) struct lock lock = LOCK_INIT;
 	int r = store_lock(s, o->kind, o->id, LOCK_TIMEOUT_S, &lock, e);
 
-	for (size_t i = 0; i < ARRAY_LEN(steps) && r == 0; i++) {
-		if (steps[i].kind != o->kind)
-			continue;
-		r = steps[i].present(s, o, e);
-		return r != 0 ? r : steps[i].apply(s, b, o, e);
-	}
+	if (r == 0)
+		r = bundle_object_present(s, o, e);
+	for (size_t i = 0; i < ARRAY_LEN(steps) && r == 0; i++)
+		if (steps[i].kind == o->kind)
+			return steps[i].apply(s, b, o, e);
 	return r;
 }
 

@@ -500,30 +500,10 @@ static int write_bundle(struct create *c, struct oci_descriptor *ret_manifest, s
 	return r == 0 ? ociwriter_finish(&c->w, ret_manifest, BUNDLE_ARTIFACT, NULL, e) : r;
 }
 
-static int open_output(const char *path, char **ret_name, struct err *e)
-{
-	const char *slash = strrchr(path, '/');
-	_cleanup_free_ char *dir = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup("."),
-			    *name = strdup(slash ? slash + 1 : path);
-	int fd;
-
-	if (!dir || !name)
-		return err_oom(e);
-	if (!*name)
-		return err_set(e, -ERR_USAGE, "%s names no file", path);
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0) {
-		(void)err_set(e, -ERR_PACK_OUTPUT, "cannot open %s: %s", dir, strerror(errno));
-		return err_object(e, "%s", path);
-	}
-	*ret_name = TAKE_PTR(name);
-	return fd;
-}
-
 static int write_file(struct create *c, const char *path, json_t **ret, struct err *e)
 {
 	_cleanup_free_ char *name = NULL;
-	_cleanup_close_ int dir = open_output(path, &name, e);
+	_cleanup_close_ int dir = bundle_output_open(path, &name, e);
 	_cleanup_(tmpname_done) struct tmpname t = TMPNAME_INIT(dir);
 	struct oci_descriptor manifest = { .type = "" };
 	int r = dir < 0 ? dir : tmpname_open(&t, 0644);

@@ -82,6 +82,10 @@ int bundle_from_texts(char *manifest, size_t manifest_len, char *description, si
  * used only after 0. ERR_BUNDLE_DAMAGED, ERR_ARCHIVE_*. */
 int bundle_object_read(struct bundle *b, const struct bundle_object *o, int dirfd, struct err *e);
 
+/* 1: the object is in the store, whole as far as can be told quickly, and its refs are set; 0: it is not (what was damaged is
+ * taken out). */
+int bundle_object_present(struct store *s, const struct bundle_object *o, struct err *e);
+
 /* -- writing -- */
 
 /* An archive being written: blobs first, whose headers are filled in when digest and size are known. */
@@ -116,6 +120,11 @@ json_t *oci_descriptor_json(const char *type, const struct oci_descriptor *d, js
 /* The manifest's text for a description and its layers; the last one is the signature when signed. Caller frees. */
 int bundle_manifest_text(const struct oci_descriptor *description, const struct oci_descriptor *layers,
 			 size_t n, const json_t *objects, bool is_signed, char **ret, struct err *e);
+
+int bundle_index_text(const struct oci_descriptor *manifest,
+		      char **ret); /* of index.json, without a reference */
+/* The directory of an output file (a descriptor) and its name in there (caller frees). */
+int bundle_output_open(const char *path, char **ret_name, struct err *e);
 
 /* A directory as one compressed blob; `without` as in tarball_collect(). */
 int bundle_pack_dir(struct ociwriter *w, int dirfd, const char *without, int level, unsigned jobs,

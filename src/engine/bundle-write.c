@@ -11,6 +11,7 @@
 #include "strbuf.h"
 #include "tarball.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -172,6 +173,11 @@ static int index_text(const struct oci_descriptor *manifest, const char *artifac
 	return index ? jdump(index, ret) : -ENOMEM;
 }
 
+int bundle_index_text(const struct oci_descriptor *manifest, char **ret)
+{
+	return index_text(manifest, BUNDLE_ARTIFACT, NULL, ret);
+}
+
 int ociwriter_finish(struct ociwriter *w, const struct oci_descriptor *manifest, const char *artifact_type,
 		     const char *ref_name, struct err *e)
 {
@@ -258,4 +264,26 @@ int bundle_manifest_text(const struct oci_descriptor *description, const struct 
 		      "artifactType", BUNDLE_ARTIFACT, "config",
 		      oci_descriptor_json(BUNDLE_DESCRIPTION_TYPE, description, NULL), "layers", array);
 	return j && jdump(j, ret) == 0 ? 0 : err_oom(e);
+}
+
+/* -- output -- */
+
+int bundle_output_open(const char *path, char **ret_name, struct err *e)
+{
+	const char *slash = strrchr(path, '/');
+	_cleanup_free_ char *dir = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup("."),
+			    *name = strdup(slash ? slash + 1 : path);
+	int fd;
+
+	if (!dir || !name)
+		return err_oom(e);
+	if (!*name)
+		return err_set(e, -ERR_USAGE, "%s names no file", path);
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0) {
+		(void)err_set(e, -ERR_PACK_OUTPUT, "cannot open %s: %s", dir, strerror(errno));
+		return err_object(e, "%s", path);
+	}
+	*ret_name = TAKE_PTR(name);
+	return fd;
 }

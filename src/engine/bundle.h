@@ -107,3 +107,23 @@ int bundle_plan(struct engine *en, const struct bundle_create *how, json_t **ret
  * row per object as in the description, and "digest", "size_bytes". */
 int bundle_create(struct engine *en, const struct bundle_create *how, const char *path, json_t **ret,
 		  struct err *e);
+
+/* -- registries -- */
+
+struct bundle_remote {
+	const char *reference; /* host[:port]/name[:tag][@digest] */
+	const char *ca_file, *auth_file, *proxy; /* NULL = the usual places */
+	bool plain_http, offline;
+	unsigned attempts, backoff_ms; /* 0 = default */
+};
+/* Upload blobs the registry lacks, then the manifest. Without a tag: "<driver>-<kernel>" of a bundle for one of each.
+ * *ret_digest ("sha256:<hex>"), *ret_reference with the tag: caller frees; either may be NULL. */
+int bundle_push(struct bundle *b, const struct bundle_remote *to, char **ret_reference,
+		uint64_t *ret_sent_bytes, struct err *e);
+/* Into the store: only blobs of objects it lacks are fetched, kept below packages/.incoming until they are published, so
+ * a cut connection is continued by the next run. */
+int bundle_pull(struct store *s, const struct bundle_remote *from, const struct bundle_apply *how,
+		json_t **ret_rows, uint64_t *ret_received_bytes, struct err *e);
+/* Into a file: byte for byte the one that was pushed. */
+int bundle_pull_file(const struct bundle_remote *from, const char *path, uint64_t *ret_received_bytes,
+		     struct err *e);
