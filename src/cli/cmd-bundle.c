@@ -377,6 +377,68 @@ const struct cmd cmd_bundle_apply = {
 	.run = apply_cmd,
 };
 
+/* -- export-image -- */
+
+struct image_opts {
+	const char *output, *kernel, *driver, *flavour, *arch;
+};
+
+#define O(field) offsetof(struct image_opts, field)
+static const struct opt image_options[] = {
+	{ "driver", 0, "VERSION", "the driver", OPT_STRING, O(driver) },
+	{ "kernel", 'k', "RELEASE", "the kernel", OPT_STRING, O(kernel) },
+	{ "flavour", 'f', "KIND", "proprietary or open modules; default proprietary", OPT_STRING, O(flavour),
+	  "proprietary open" },
+	{ "arch", 0, "ARCH", "the machine", OPT_STRING, O(arch), "x86_64 aarch64" },
+	{ "output", 'o', "FILE", "the image, an OCI archive; replaced in one step", OPT_STRING, O(output),
+	  "file" },
+	{ 0 },
+};
+#undef O
+
+static int export_image_cmd(struct app *app, void *opts, int argc _unused_, char **argv _unused_,
+			    struct err *e)
+{
+	const struct image_opts *o = opts;
+	const struct bundle_want want = { o->driver, o->flavour, o->kernel, o->arch };
+	json_t *result = NULL;
+	int r;
+
+	if (!o->driver || !o->kernel || !o->output)
+		return err_set(e, ERR_USAGE, "--driver, --kernel and --output are needed");
+	if (app->dry_run)
+		return err_set(e, ERR_USAGE, "export-image writes one file and has no --dry-run");
+	r = bundle_export_image(app->engine->store, &want, o->output, &result, e);
+	if (r < 0)
+		return r;
+	if (app->json)
+		return out_json("bundle-export-image", result);
+	out_text("%s: %s, tag %s, %s\n", o->output,
+		 ui_size((unsigned long long)json_integer_value(json_object_get(result, "size_bytes"))),
+		 ui_str(result, "tag", "?"), ui_str(result, "digest", "?"));
+	json_decref(result);
+	return 0;
+}
+
+const struct cmd cmd_bundle_export_image = {
+	.name = "bundle",
+	.sub = "export-image",
+	.summary = "write a module set as a container image for kernel module operators",
+	.max_args = 0,
+	.description =
+	    "Takes a prepared module set of the store (the signed one if there is one) and writes an image "
+	    "of one layer: "
+	    "/opt/lib/modules/RELEASE with depmod's indexes, and the firmware below "
+	    "/opt/lib/firmware/nvidia/VERSION. Labels name "
+	    "driver, kernel and flavour.\n\n"
+	    "The file is an OCI archive: skopeo copy oci-archive:FILE docker://REGISTRY/NAME:TAG uploads it.",
+	.examples =
+	    "nvdriver bundle export-image --driver 535.261.03 -k 5.14.0-284.11.1.el9_2.x86_64 -o kmod.tar\n",
+	.options = image_options,
+	.opts_size = sizeof(struct image_opts),
+	.run = export_image_cmd,
+};
+
 /* -- push, pull -- */
 
 struct remote_opts {

@@ -61,6 +61,7 @@
 	X(bundle_inspect) \
 	X(bundle_list_missing) \
 	X(bundle_apply) \
+	X(bundle_export_image) \
 	X(bundle_push) \
 	X(bundle_pull) \
 	X(lxc_plan) \

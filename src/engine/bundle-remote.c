@@ -36,17 +36,6 @@ static int connect_to(const struct bundle_remote *to, const struct registry_ref 
 	return registry_open(ref, &o, ret, e);
 }
 
-/* "535.261.03-5.14.0-284.11.1.el9_2.x86_64"; tags cannot hold the plus sign of kernel variants. */
-static char *tag_for(const char *driver, const char *kernel)
-{
-	char *tag = str_printf("%s-%s", driver, kernel);
-
-	for (char *p = tag; p && *p; p++)
-		if (*p == '+' || *p == '~' || *p == ':')
-			*p = '_';
-	return tag;
-}
-
 static const char *only_one(const struct bundle *b, const char *key)
 {
 	const json_t *list = json_object_get(b->description, key);
@@ -64,7 +53,7 @@ static int choose_tag(struct registry_ref *ref, const char *driver, const char *
 			      ref->name);
 		return err_object(e, "%s/%s", ref->host, ref->name);
 	}
-	ref->tag = tag_for(driver, kernel);
+	ref->tag = bundle_tag(driver, kernel);
 	return ref->tag ? 0 : err_oom(e);
 }
 

@@ -108,6 +108,13 @@ int bundle_plan(struct engine *en, const struct bundle_create *how, json_t **ret
 int bundle_create(struct engine *en, const struct bundle_create *how, const char *path, json_t **ret,
 		  struct err *e);
 
+/* One module set of the store (want: driver and release required) as a container image for operators of kernel modules: an
+ * archive with an OCI layout, replaced in one step. One layer: /opt/lib/modules/<release>/ with depmod's indexes and
+ * /opt/lib/firmware/nvidia/<driver>/gsp_*.bin; labels name driver, kernel and flavour. *ret: { "digest", "size_bytes",
+ * "module_set", "tag" }. Runs depmod (ERR_TOOL_MISSING). */
+int bundle_export_image(struct store *s, const struct bundle_want *want, const char *path, json_t **ret,
+			struct err *e);
+
 /* -- registries -- */
 
 struct bundle_remote {

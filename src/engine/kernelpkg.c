@@ -91,8 +91,8 @@ int kernelpkg_from_apt(struct engine *en, const char *alias, const char *arch, c
 
 /* -- packages at hand -- */
 
-/* kernel-devel, kernel-64k-devel, kernel-uek-devel …: release "5.14.0-284.11.1.el9_2.x86_64+64k" is version, machine and
- * perhaps a variant. */
+/* kernel-devel, kernel-64k-devel, kernel-uek-devel …: release "5.14.0-284.11.1.el9_2.x86_64+64k" begins with the version. What
+ * the package really holds is seen when it is unpacked. */
 static bool may_hold(const struct pkg_facts *f, const char *release)
 {
 	size_t n = strlen(f->version);
@@ -130,6 +130,7 @@ static int try_rpm(struct engine *en, const char *path, const char *release, str
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	_cleanup_(pkg_facts_done) struct pkg_facts f = { 0 };
+	const char *slash = strrchr(path, '/');
 	int r;
 
 	if (fd < 0)
@@ -137,7 +138,7 @@ static int try_rpm(struct engine *en, const char *path, const char *release, str
 	r = pkg_facts(fd, path, &f, e);
 	if (r < 0)
 		return r;
-	(void)strbuf_printf(tried, "%s%s-%s", tried->len ? ", " : "", f.name, f.version);
+	(void)strbuf_printf(tried, "%s%s", tried->len ? ", " : "", slash ? slash + 1 : path);
 	if (!may_hold(&f, release))
 		return 0;
 	r = import_rpm(en, fd, path, release, e);

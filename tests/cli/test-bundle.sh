@@ -39,6 +39,23 @@ slug "nothing chosen is usage" 2 bundle-nothing-selected --root root --store a b
 slug "a kernel no package is for" 7 kernel-headers-missing --root root --store b0 bundle create -k 9.9.9 --rpms driver -o never.nvbundle
 check "none of these made a file" test ! -e never.nvbundle
 
+# -- a build tree from packages
+if command -v rpmbuild >/dev/null; then
+	rhel=5.14.0-1.el9.x86_64
+	mkdir rhel && cp -r kernel/. rhel/ && sed -i "s/$release/$rhel/" rhel/include/generated/utsrelease.h
+	printf '%s\n' 'Name: kernel-devel' 'Version: 5.14.0' 'Release: 1.el9' 'Summary: x' 'License: GPL' %description x %install \
+		"mkdir -p %{buildroot}/usr/src/kernels/$rhel" "cp -r $work/rhel/. %{buildroot}/usr/src/kernels/$rhel/" \
+		%files "/usr/src/kernels/$rhel" >kernel.spec
+	rpmbuild -bb --target x86_64 --define "_topdir $work/top" --define "_rpmdir $work/rpms" kernel.spec >/dev/null 2>&1
+	run --root root --store r bundle create -k $rhel --rpms rpms/x86_64 -o rhel.nvbundle
+	equals "a kernel-devel package becomes a build tree" "$rc" 0
+	run --store r2 bundle apply rhel.nvbundle
+	equals "which is applied" "$rc $(cat r2/refs/kernels/x86_64/$rhel)" "0 $(cat r/refs/kernels/x86_64/$rhel)"
+	slug "another release is not in it" 7 kernel-headers-missing --root root --store r bundle create -k 5.14.0-2.el9.x86_64 --rpms rpms/x86_64 -o never.nvbundle
+else
+	skip "a kernel-devel package becomes a build tree" "no rpmbuild"
+fi
+
 # -- read
 status "verify accepts it" 0 bundle verify one.nvbundle
 run --json bundle inspect one.nvbundle
@@ -90,6 +107,28 @@ slug "apply refuses it as well" 6 signature-foreign --store e bundle apply signe
 slug "an unsigned one is refused" 6 bundle-unsigned --store e bundle apply one.nvbundle --cert bundle.pem
 equals "and neither left an object" "$(find e -path '*/trees/*' -o -path '*/modules/*' -o -path 'e/refs/*/*' | head -3)" ""
 status "the right one is applied" 0 --store e bundle apply signed.nvbundle --cert bundle.pem
+
+# -- a module set as an image
+if PATH=$PATH:/usr/sbin:/sbin command -v depmod >/dev/null; then
+	a bundle export-image --driver $version -k $release -o kmod.tar
+	equals "a module set is written as an image" "$rc" 0
+	mkdir image && tar -xf kmod.tar -C image
+	layer=$(for f in image/blobs/sha256/*; do gzip -t "$f" 2>/dev/null && echo "$f"; done)
+	tar -tzf "$layer" >members
+	check "with the modules where operators look" grep -qx "opt/lib/modules/$release/nvidia.ko" members
+	check "with indexes for modprobe" grep -qx "opt/lib/modules/$release/modules.dep.bin" members
+	check "with the firmware" grep -qx "opt/lib/firmware/nvidia/$version/gsp_ga10x.bin" members
+	equals "the configuration names the layer before compression" \
+		"$(grep -ho 'sha256:[0-9a-f]*' "$(grep -l diff_ids image/blobs/sha256/*)")" "sha256:$(gzip -dc "$layer" | sha256sum | cut -c1-64)"
+	check "and has labels" grep -q "\"nvdriver.kernel\": \"$release\"" "$(grep -l diff_ids image/blobs/sha256/*)"
+	cp kmod.tar first.tar
+	a bundle export-image --driver $version -k $release -o kmod.tar
+	check "the same set gives the same image" cmp kmod.tar first.tar
+	slug "a set that is not there" 4 module-set-missing --root root --store a bundle export-image --driver $version -k 9.9 -o never.tar
+	slug "an image is not a bundle" 6 bundle-format bundle verify kmod.tar
+else
+	skip "a module set is written as an image" "no depmod"
+fi
 
 # -- hostile: a layout is taken apart, changed, and put under consistent digests again
 index_hex() { sed -n 's/.*"digest": "sha256:\(.*\)".*/\1/p' "$1/index.json"; }
