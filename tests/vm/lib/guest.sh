@@ -67,7 +67,7 @@ guest_initramfs() {
 	mkdir -p "$root/lib/modules/$RELEASE"
 	copy_pairs "$root" "$@"
 	{
-		cat "$VM_DIR/guest/prelude.sh"
+		cat "$VM_DIR/guest/prelude.sh" "$VM_DIR/guest/assert.sh"
 		cat "$script"
 	} >"$root/init"
 	chmod 755 "$root" "$root/init"
