@@ -94,6 +94,7 @@ static void __exit core_exit(void)
 {
 	remove_proc_subtree("driver/nvidia", NULL);
 	unregister_chrdev(STUB_MAJOR, "nvidia-frontend");
+	pr_info("nvidia: test module removed\n");
 }
 
 module_init(core_init);

@@ -24,6 +24,7 @@ static int __init leaf_init(void)
 
 static void __exit leaf_exit(void)
 {
+	pr_info(KBUILD_MODNAME ": test module removed\n");
 }
 
 module_init(leaf_init);
