@@ -74,7 +74,7 @@ clean() {
 	is "$1: no module of the driver is left" "$(nvidia_modules)" ""
 	is "$1: the firmware search path is what it was" "$(od -An -c $firmware | tr -d ' \n')" '/opt/found\n\n'
 	is "$1: the mounts are what they were" "$(mounts)" "$mounts_before"
-	is "$1: no PID file, no state of the firmware path" "$(ls $pidfile /run/nvdriver 2>/dev/null)" ""
+	is "$1: no PID file, no state of the firmware path" "$(ls $pidfile 2>/dev/null; ls /run/nvdriver 2>/dev/null)" ""
 }
 
 dmesg -n 1
