@@ -4,6 +4,7 @@
 #include "container-export.h"
 #include "container-nodes.h"
 #include "container-params.h"
+#include "container-prepare.h"
 #include "container-rhel.h"
 #include "fd.h"
 #include "firmware.h"
@@ -189,7 +190,7 @@ static int load_modules(struct container *c, int set_fd, struct err *e)
 	return 0;
 }
 
-int container_load(struct container *c, struct err *e)
+static int load_set(struct container *c, struct err *e)
 {
 	_cleanup_close_ int set_fd = store_object_open(c->en->store, STORE_MODULE, c->set_key);
 	int r;
@@ -206,5 +207,42 @@ int container_load(struct container *c, struct err *e)
 	r = load_modules(c, set_fd, e);
 	if (r < 0 && firmware_restore(c->node, NULL) < 0)
 		log_warn("the firmware search path was not put back");
+	return r;
+}
+
+/* Its start checks the network driver's interface: built against another one it answers "invalid argument" for ever. */
+static bool is_peermem_refused(const struct err *e)
+{
+	return e->code == ERR_MODULE_START_REFUSED && e->object && kmod_name_eq(e->object, "nvidia-peermem");
+}
+
+static int load_for_network(struct container *c, struct err *refusal, struct err *e)
+{
+	int r;
+
+	log_warn("nvidia-peermem was refused: looking at the network driver it was built against");
+	r = container_modules_for_network(c, e);
+	if (r < 0)
+		return err_wrap(e, "modules for the present network driver");
+	if (r == 0) {
+		err_move(e, refusal);
+		return err_recode(e, ERR_PEERMEM_ABI);
+	}
+	r = container_install_modules(c, e);
+	if (r == 0)
+		r = load_set(c, e);
+	return r < 0 && is_peermem_refused(e) ? err_recode(e, ERR_PEERMEM_ABI) : r;
+}
+
+int container_load(struct container *c, struct err *e)
+{
+	_cleanup_(err_done) struct err why = ERR_INIT;
+	int r = load_set(c, &why);
+
+	if (r == 0)
+		return 0;
+	if (is_peermem_refused(&why))
+		return load_for_network(c, &why, e);
+	err_move(e, &why);
 	return r;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "container-peermem.h"
 
+#include "container-prepare.h"
+
 #include "fd.h"
 #include "interrupt.h"
 #include "kmods.h"
@@ -146,7 +148,8 @@ static int open_modules(const struct host *h, int export_fd, struct err *e)
 	return err_object(e, "nvidia-peermem");
 }
 
-int container_peermem_load(const struct host *h, const struct modload_ops *ops, struct err *e)
+/* set_fd: a module set, or -EBADF for the modules the exported root has. */
+static int load_from(const struct host *h, const struct modload_ops *ops, int set_fd, struct err *e)
 {
 	_cleanup_(strbuf_done) struct strbuf params = STRBUF_INIT(OPTIONS_MAX);
 	_cleanup_(modload_report_done) struct modload_report report = MODLOAD_REPORT_INIT;
@@ -154,7 +157,7 @@ int container_peermem_load(const struct host *h, const struct modload_ops *ops, 
 	_cleanup_close_ int export_fd =
 	    path_open_at(h->root_fd, CONTAINER_EXPORT, O_RDONLY | O_DIRECTORY, 0, PATH_IN_ROOT);
 	_cleanup_close_ int dir_fd = -EBADF;
-	struct modload_request q = { .dir_fd = -EBADF, .modules = &module, .n_modules = 1 };
+	struct modload_request q = { .dir_fd = set_fd, .modules = &module, .n_modules = 1 };
 	int r;
 
 	if (export_fd < 0)
@@ -162,11 +165,40 @@ int container_peermem_load(const struct host *h, const struct modload_ops *ops, 
 	r = options_of_export(export_fd, &params);
 	if (r < 0)
 		return err_errno(e, r, "/%s/%s", CONTAINER_EXPORT, MODPROBE_OPTIONS);
-	q.dir_fd = dir_fd = open_modules(h, export_fd, e);
-	if (dir_fd < 0)
-		return dir_fd;
+	if (set_fd < 0)
+		q.dir_fd = dir_fd = open_modules(h, export_fd, e);
+	if (q.dir_fd < 0)
+		return q.dir_fd;
 	module.params = params.len ? strbuf_str(&params) : NULL;
 	r = modload_load(h, ops, &q, &report, e);
 	/* The peer-memory interface of the running network driver is not the one it was built against. */
 	return r == -ERR_MODULE_START_REFUSED ? err_recode(e, ERR_PEERMEM_ABI) : r;
+}
+
+int container_peermem_load(const struct host *h, const struct modload_ops *ops, struct err *e)
+{
+	return load_from(h, ops, -EBADF, e);
+}
+
+int container_peermem_rebuild(struct container *c, struct err *e)
+{
+	_cleanup_close_ int set_fd = -EBADF;
+	int r = container_env_require_driver(c->env, e);
+
+	c->set_key[0] = '\0';
+	if (r == 0)
+		r = container_choose_version(c, e);
+	if (r == 0)
+		r = container_prepare_tree(c, e);
+	if (r == 0)
+		r = container_prepare_flavour(c, e);
+	if (r == 0)
+		r = container_modules_for_network(c, e);
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return err_set(e, ERR_PEERMEM_ABI, "the network driver's symbols were not found");
+	set_fd = store_object_open(c->en->store, STORE_MODULE, c->set_key);
+	return set_fd < 0 ? err_errno(e, set_fd, "module set %.12s", c->set_key)
+			  : load_from(c->h, &c->ops->kernel, set_fd, e);
 }

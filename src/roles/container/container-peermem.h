@@ -4,7 +4,7 @@
 /* The peer-memory side container: keep nvidia-peermem loaded beside a network driver that comes and goes, and say in a
  * health probe whether it is. */
 
-#include "host.h"
+#include "container.h"
 #include "modload.h"
 
 /* Where the operator's containers leave what we wait for, below the machine's root. */
@@ -33,6 +33,12 @@ int container_peermem_reload(const struct host *h, bool host_mofed, const struct
  * modprobe.d and this machine's give. -ERR_MODULE_MISSING, the codes of modload_load(), or -ERR_PEERMEM_ABI when it was built
  * against another network driver. */
 int container_peermem_load(const struct host *h, const struct modload_ops *ops, struct err *e);
+
+/* After -ERR_PEERMEM_ABI: the set made against the network driver's present symbols is found or built in the store, and its module
+ * loaded. The environment must wish for RDMA, as the side container's does not say itself. The exported root keeps the modules it
+ * has until the driver container starts again. -ERR_PEERMEM_ABI when there are no symbols to build against, or that one is
+ * refused too. */
+int container_peermem_rebuild(struct container *c, struct err *e);
 
 /* Health: two or three looks at sys/module, nothing opened on the GPU, no process. Returns 0 (healthy, or no network driver to
  * be peer of) with a sentence of static storage, or -ERR_PEERMEM_ABSENT. */

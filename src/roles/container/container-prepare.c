@@ -574,6 +574,27 @@ int container_build_modules(struct container *c, struct err *e)
 	return r < 0 ? r : build_set(c, t.tree, e);
 }
 
+int container_modules_for_network(struct container *c, struct err *e)
+{
+	_cleanup_free_ char *symvers = NULL;
+	char before[sizeof(c->set_key)];
+	int r = network_symvers(c, &symvers, e);
+
+	if (r < 0 || !symvers)
+		return r;
+	memcpy(before, c->set_key, sizeof(before));
+	r = container_build_modules(c, e);
+	return r < 0 ? r : strcmp(before, c->set_key) != 0;
+}
+
+/* Two builds may give files of the same sizes: whose these are is said by a link beside the sources. */
+static int mark_entry(const struct container *c, const char *plain, json_t *modules)
+{
+	return add_entry(modules, json_pack("{s:o,s:s,s:s}", "path",
+					    json_sprintf("usr/src/nvidia-%s/.modules-%s", plain, c->release),
+					    "type", "link", "target", c->set_key));
+}
+
 static int module_entries(const struct container *c, const char *plain, const json_t *record, json_t *modules)
 {
 	const json_t *file;
@@ -593,7 +614,7 @@ static int module_entries(const struct container *c, const char *plain, const js
 						 "mode", 0644, "size", json_object_get(file, "size_bytes"),
 						 "sha256", json_object_get(file, "sha256"), "from", name));
 	}
-	return r;
+	return r < 0 ? r : mark_entry(c, plain, modules);
 }
 
 static int run_depmod(const struct container *c, struct err *e)

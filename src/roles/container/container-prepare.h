@@ -37,6 +37,10 @@ int container_find_modules(struct container *c, struct err *e);
 /* The same, and builds it when there is none. */
 int container_build_modules(struct container *c, struct err *e);
 
+/* When nvidia-peermem was refused: finds or builds the set against the network driver's symbols as they are now. 1 = set_key is another
+ * set than before, 0 = it was made against these already, or there are none. */
+int container_modules_for_network(struct container *c, struct err *e);
+
 /* Puts the set's modules below lib/modules/<k>/kernel/drivers/video, its Module.symvers beside the sources, labels them where the
  * node demands it, and runs depmod if anything changed. */
 int container_install_modules(struct container *c, struct err *e);

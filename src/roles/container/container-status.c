@@ -59,6 +59,8 @@ static const struct {
 	{ ERR_MODULE_LOAD, "module-load" },
 	{ ERR_MODULE_MISSING, "module-load" },
 	{ ERR_MODULE_PERMISSION, "module-load" },
+	{ ERR_MODULE_START_REFUSED, "module-load" },
+	{ ERR_PEERMEM_ABI, "module-load" },
 	{ ERR_VGPU_NO_MATCH, "vgpu-no-match" },
 	{ ERR_VGPU_CATALOG, "vgpu-no-match" },
 	{ ERR_DAEMON, "daemon" },

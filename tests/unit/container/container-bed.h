@@ -46,6 +46,7 @@ struct bed {
 	const char *fail_spawn; /* this program fails */
 	const char *fail_insert; /* this module is refused … */
 	int fail_insert_errno;
+	void (*on_refusal)(struct bed *b);
 	const char *fail_mount; /* a mount at a path ending so */
 	const char *stubborn; /* this daemon ignores SIGTERM */
 	int next_pid;
@@ -133,8 +134,11 @@ static inline int bed_insert(void *arg, int fd, const char *params)
 
 	assert_int_equal(modinfo_read_fd(fd, &m, NULL), 0);
 	note(b, "insert %s [%s]", m.name, params);
-	if (b->fail_insert && strcmp(m.name, b->fail_insert) == 0)
+	if (b->fail_insert && strcmp(m.name, b->fail_insert) == 0) {
+		if (b->on_refusal)
+			b->on_refusal(b);
 		return b->fail_insert_errno;
+	}
 	bed_load(b, m.name, m.version);
 	return 0;
 }

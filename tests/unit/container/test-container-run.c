@@ -4,6 +4,7 @@
  * differs from what the script did names the defect whose cure it is. */
 #include "container-bed.h"
 
+#include "container-peermem.h"
 #include "container-status.h"
 
 #include <sys/file.h>
@@ -264,6 +265,94 @@ static void rdma_loads_peermem(void **state _unused_)
 		       unload, unexport);
 		bed_done(&b);
 	}
+}
+
+#define OFA	    "root/usr/src/ofa_kernel/default/Module.symvers"
+#define SYMBOL(crc) crc "\tib_register_peer_memory_client\tib_core\tEXPORT_SYMBOL\t\n"
+
+static void bed_network(struct bed *b)
+{
+	testdir_puts(&b->t, "root/sys/bus/pci/devices/0000:02:00.0/vendor", "0x15b3\n");
+	testdir_puts(&b->t, "root/sys/bus/pci/devices/0000:02:00.0/device", "0x1021\n");
+	testdir_puts(&b->t, "root/sys/bus/pci/devices/0000:02:00.0/class", "0x020000\n");
+	testdir_puts(&b->t, OFA, SYMBOL("0x11111111"));
+}
+
+/* The network driver was replaced between build and load; the new module fits. */
+static void network_driver_changed(struct bed *b)
+{
+	testdir_puts(&b->t, OFA, SYMBOL("0x22222222"));
+	b->fail_insert = NULL;
+}
+
+static void peermem_is_built_again_for_another_network_driver(void **state _unused_)
+{
+	static const char *const env[] = { "GPU_DIRECT_RDMA_ENABLED=true", NULL };
+	static const struct effect refused[] = { { "insert nvidia-peermem []", "D34" },
+						 { "remove nvidia_modeset", NULL },
+						 { "remove nvidia_uvm", NULL },
+						 { "remove nvidia", NULL },
+						 { NULL, NULL } };
+	static const struct effect accepted[] = { { "insert nvidia-peermem []", NULL }, { NULL, NULL } };
+	static const struct effect peermem_out[] = { { "remove nvidia_peermem", NULL }, { NULL, NULL } };
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	struct bed b;
+
+	bed_ready(&b, env);
+	bed_network(&b);
+	run_ok(&b, CONTAINER_BUILD);
+	b.fail_insert = "nvidia-peermem";
+	b.fail_insert_errno = -EINVAL;
+	b.on_refusal = network_driver_changed;
+	run_ok(&b, CONTAINER_INIT);
+	assert_true(b.compilers > 0);
+	EXPECT(&b, kernel_modules, driver_modules, refused, install, kernel_modules, driver_modules, accepted,
+	       export, persistence, told_to_end, stop_persistence, peermem_out, unload, unexport);
+
+	/* Against the present symbols already: said, not built for ever. */
+	b.fail_insert = "nvidia-peermem";
+	b.on_refusal = NULL;
+	assert_int_equal(bed_run(&b, CONTAINER_INIT, &e), -ERR_PEERMEM_ABI);
+	assert_int_equal(b.compilers, 0);
+	EXPECT(&b, kernel_modules, driver_modules, refused);
+	assert_status(&b, "failed", "module-load");
+	bed_done(&b);
+}
+
+/* The side container: only the one module, from the set in the node's store. */
+static void the_side_container_builds_it_again_too(void **state _unused_)
+{
+	static const char *const env[] = { "GPU_DIRECT_RDMA_ENABLED=true", NULL };
+	_cleanup_(container_done) struct container c = { .state = { -EBADF, -EBADF },
+							 .lock = CONTAINER_LOCK_INIT };
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	struct bed b;
+
+	bed_ready(&b, env);
+	bed_network(&b);
+	bed_load(&b, "nvidia", BED_VERSION);
+	testdir_puts(&b.t, "root/run/nvidia/driver/etc/modprobe.d/nvidia-peermem.conf",
+		     "options nvidia-peermem peerdirect_support=1\n");
+	assert_ok(container_init(b.en, &b.env, &b.o, &b.ops, &c, &e), &e);
+	strbuf_reset(&b.record);
+	assert_ok(container_peermem_rebuild(&c, &e), &e);
+	EXPECT(&b, ((const struct effect[]){ { "insert nvidia-peermem [peerdirect_support=1]", "D34" },
+					     { NULL, NULL } }));
+	assert_true(bed_is_loaded(&b, "nvidia-peermem") || bed_is_loaded(&b, "nvidia_peermem"));
+
+	/* Refused all the same: that is the end of it. */
+	strv_freep(&b.loaded);
+	bed_load(&b, "nvidia", BED_VERSION);
+	b.fail_insert = "nvidia-peermem";
+	b.fail_insert_errno = -EINVAL;
+	assert_int_equal(container_peermem_rebuild(&c, &e), -ERR_PEERMEM_ABI);
+	assert_string_equal(e.object, "nvidia-peermem");
+	b.fail_insert = NULL;
+	assert_int_equal(unlinkat(b.t.fd, OFA, 0), 0);
+	err_done(&e);
+	assert_int_equal(container_peermem_rebuild(&c, &e), -ERR_PEERMEM_ABI);
+	assert_non_null(strstr(e.reason, "symbols were not found"));
+	bed_done(&b);
 }
 
 static void nvswitch_gets_its_fabric_manager(void **state _unused_)
@@ -817,7 +906,10 @@ static void old_place_of_the_modules_is_cleared(void **state _unused_)
 
 TEST_MAIN(cmocka_unit_test(starts_builds_once_and_ends), cmocka_unit_test(builds_and_loads_apart),
 	  cmocka_unit_test(takes_an_old_driver_out_first), cmocka_unit_test(guest_gets_its_licence_daemons),
-	  cmocka_unit_test(rdma_loads_peermem), cmocka_unit_test(nvswitch_gets_its_fabric_manager),
+	  cmocka_unit_test(rdma_loads_peermem),
+	  cmocka_unit_test(peermem_is_built_again_for_another_network_driver),
+	  cmocka_unit_test(the_side_container_builds_it_again_too),
+	  cmocka_unit_test(nvswitch_gets_its_fabric_manager),
 	  cmocka_unit_test(nvlink5_waits_for_the_network_driver),
 	  cmocka_unit_test(labels_where_the_node_enforces), cmocka_unit_test(keeps_what_is_loaded),
 	  cmocka_unit_test(digest_alone_is_not_enough), cmocka_unit_test(nothing_changes_while_in_use),
