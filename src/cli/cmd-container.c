@@ -212,13 +212,20 @@ static void print_status(const json_t *s)
 		out_text("module     %s %s, %lld users\n", ui_str(m, "name", "?"), ui_str(m, "version", ""),
 			 (long long)json_integer_value(json_object_get(m, "refcount")));
 	json_array_foreach (json_object_get(s, "users"), i, m)
-		out_text("user       %s (process %lld)\n", ui_str(m, "command", "?"),
-			 (long long)json_integer_value(json_object_get(m, "pid")));
+		out_text("user       %s (process %lld%s%s)\n", ui_str(m, "command", "?"),
+			 (long long)json_integer_value(json_object_get(m, "pid")),
+			 json_is_string(json_object_get(m, "container")) ? ", container " : "",
+			 ui_str(m, "container", ""));
 	json_object_foreach ((json_t *)json_object_get(s, "daemons"), name, v)
 		out_text("daemon     %s %s\n", name,
 			 json_is_true(json_object_get(v, "running")) ? "running" : "not running");
 	out_text("export     %s\n", json_is_true(json_object_get(s, "exported")) ? "shown" : "not shown");
-	out_text("fabric     %s\n", ui_str(s, "fabric", "?"));
+	out_text("fabric     %s", ui_str(s, "fabric", "?"));
+	if (json_is_string(json_object_get(s, "fabric_state")))
+		out_text(", %s", ui_str(s, "fabric_state", "?"));
+	out_text("\n");
+	if (json_is_string(json_object_get(s, "licence")))
+		out_text("licence    %s\n", ui_str(s, "licence", "?"));
 }
 
 static int status_cmd(struct app *app, void *opts, int argc _unused_, char **argv _unused_, struct err *e)
@@ -228,8 +235,10 @@ static int status_cmd(struct app *app, void *opts, int argc _unused_, char **arg
 							 .lock = CONTAINER_LOCK_INIT };
 	struct container_options options = options_of(opts);
 	json_t *status;
-	int r = container_init(app->engine, &env, &options, NULL, &c, e);
+	int r = container_env_read(environ, &env, e);
 
+	if (r == 0)
+		r = container_init(app->engine, &env, &options, NULL, &c, e);
 	if (r < 0)
 		return r;
 	status = container_status_report(&c);
@@ -311,5 +320,7 @@ const struct cmd cmd_container_status = {
 		  CMD_STORE_READ),
 	.description = "The running instance's step or the last failure, loaded modules with versions and "
 		       "users, processes "
-		       "with device nodes open, daemons, export, fabric. Looks only; no process is started.",
+		       "with device nodes open and their containers, daemons, export, how far the fabric is. "
+		       "Looks only. In a vGPU guest (DRIVER_TYPE=vgpu) with its driver loaded nvidia-smi is "
+		       "asked for the licence's state; otherwise no process is started.",
 };

@@ -5,6 +5,7 @@
 #include "fd.h"
 #include "log.h"
 #include "path.h"
+#include "spawn.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -16,6 +17,8 @@
 #define TOKENS_TO   "etc/nvidia/ClientConfigToken"
 #define INPUT_MAX   ((size_t)1 << 20)
 #define TOKENS_MAX  256
+#define SMI_MAX	    ((size_t)4 << 20)
+#define SMI_LIMIT_S 30
 
 static int add_entry(json_t *entries, json_t *entry, struct err *e)
 {
@@ -146,4 +149,44 @@ int container_licence_plan(const struct host *h, bool nls, struct plan *p, struc
 			   n_tokens, n_tokens == 1 ? "" : "s")
 		: plan_add(p, &op_files, args, "put gridd.conf below /etc/nvidia");
 	return r < 0 ? err_oom(e) : 0;
+}
+
+/* -- what became of it -- */
+
+struct span container_licence_state(struct span text)
+{
+	struct span found = SPAN_NULL, line;
+
+	while (span_line(&text, &line)) {
+		struct span key = span_trim(line), value;
+		const char *colon = key.len ? memchr(key.p, ':', key.len) : NULL;
+
+		if (!colon || !span_starts(key, "License Status"))
+			continue;
+		value = span_trim((struct span){ colon + 1, (size_t)(key.p + key.len - colon - 1) });
+		if (!span_starts(value, "Licensed"))
+			return value;
+		if (!found.p)
+			found = value;
+	}
+	return found;
+}
+
+int container_licence_ask(const struct host *h, char **ret, struct err *e)
+{
+	_cleanup_(spawn_done) struct spawn s = SPAWN_INIT("licence state");
+	struct span state;
+	int r;
+
+	(void)spawn_argv(&s, "nvidia-smi", "-q", NULL);
+	s.root_fd = h->is_running ? -EBADF : h->root_fd;
+	s.capture = true;
+	s.capture_max = SMI_MAX;
+	s.timeout_s = SMI_LIMIT_S;
+	r = spawn_check(&s, e);
+	if (r < 0)
+		return r;
+	state = container_licence_state((struct span){ s.out ? s.out : "", s.out ? s.out_len : 0 });
+	*ret = state.len ? span_dup(state) : NULL;
+	return state.len && !*ret ? err_oom(e) : 0;
 }

@@ -4,6 +4,8 @@
 #include "container-daemons.h"
 #include "container-export.h"
 #include "container-fabric.h"
+#include "container-licence.h"
+#include "container-unload.h"
 #include "devholders.h"
 #include "fd.h"
 #include "firmware.h"
@@ -195,10 +197,15 @@ static json_t *users_report(const struct container *c)
 
 	if (!list || devholders_find(c->h, "/dev/nvidia", &l) < 0)
 		return list;
-	for (size_t i = 0; i < l.n; i++)
-		(void)json_array_append_new(list, json_pack("{s:i,s:s,s:o,s:b}", "pid", l.v[i].pid, "command",
-							    l.v[i].comm, "nodes", jstrv(l.v[i].nodes),
-							    "daemon", l.v[i].daemon));
+	for (size_t i = 0; i < l.n; i++) {
+		char id[13];
+		bool known = container_id_of(c->h, l.v[i].pid, id);
+
+		(void)json_array_append_new(list,
+					    json_pack("{s:i,s:s,s:o,s:b,s:s?}", "pid", l.v[i].pid, "command",
+						      l.v[i].comm, "nodes", jstrv(l.v[i].nodes), "daemon",
+						      l.v[i].daemon, "container", known ? id : NULL));
+	}
 	return list;
 }
 
@@ -209,6 +216,34 @@ static const char *fabric_text(const struct container *c)
 	};
 
 	return texts[container_fabric_detect(c->h)];
+}
+
+/* In one sentence how far the fabric is; null where there is none. */
+static json_t *fabric_state(struct container *c)
+{
+	enum fabric_kind kind = container_fabric_detect(c->h);
+	const char *missing = kind == FABRIC_NVLINK5 ? container_fabric_missing(c->h) : NULL;
+	int pid;
+
+	if (kind == FABRIC_NONE)
+		return json_null();
+	if (missing)
+		return json_sprintf("waits for module %s", missing);
+	return json_string(container_daemon_pid(c, DAEMON_FABRIC, false, &pid) == 0 ? "managed"
+										    : "manager not running");
+}
+
+/* Of a vGPU guest with its driver loaded; null elsewhere, and where nobody answers. */
+static json_t *licence_state(const struct container *c)
+{
+	_cleanup_(err_done) struct err why = ERR_INIT;
+	_cleanup_free_ char *loaded = NULL, *state = NULL;
+
+	if (!c->env->vgpu || kmod_attr(c->h, "nvidia", "refcnt", &loaded) < 0)
+		return json_null();
+	if (container_licence_ask(c->h, &state, &why) < 0)
+		log_warn("licence state: %s", why.reason ? why.reason : err_sentence(why.code));
+	return state ? json_string(state) : json_null();
 }
 
 static json_t *export_report(const struct container *c)
@@ -233,10 +268,11 @@ json_t *container_status_report(struct container *c)
 	(void)jload_at(c->h->root_fd, CONTAINER_RUN_DIR "/" CONTAINER_STATUS_FILE, STATUS_MAX, &last, NULL);
 	(void)read_line_at(c->h->root_fd, CONTAINER_RUN_DIR "/" CONTAINER_DAEMONS_FILE, &daemons);
 	(void)firmware_path_get(c->node, &path, NULL);
-	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:s?,s:s?,s:s,s:s}", "last", last ? last : json_null(),
-			 "instance_pid",
+	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:s?,s:s?,s:s,s:o,s:o,s:s}", "last",
+			 last ? last : json_null(), "instance_pid",
 			 container_lock_holder(c->h, &pid) == 0 ? json_integer(pid) : json_null(), "modules",
 			 modules_report(c), "users", users_report(c), "daemons", container_daemons_to_json(c),
 			 "exported", export_report(c), "daemons_status", daemons, "firmware_path", path,
-			 "fabric", fabric_text(c), "kernel", c->release);
+			 "fabric", fabric_text(c), "fabric_state", fabric_state(c), "licence",
+			 licence_state(c), "kernel", c->release);
 }

@@ -21,7 +21,7 @@
 /* -- who has it -- */
 
 /* A container's id is 64 hexadecimal digits somewhere in the process's cgroup path. */
-static bool container_id_of(const struct host *h, int pid, char ret[13])
+bool container_id_of(const struct host *h, int pid, char ret[13])
 {
 	_cleanup_free_ char *text = NULL;
 	char path[64];

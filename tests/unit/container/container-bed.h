@@ -47,6 +47,7 @@ struct bed {
 	const char *fail_insert; /* this module is refused … */
 	int fail_insert_errno;
 	void (*on_refusal)(struct bed *b);
+	const char *say_to_smi; /* what nvidia-smi prints */
 	const char *fail_mount; /* a mount at a path ending so */
 	const char *stubborn; /* this daemon ignores SIGTERM */
 	int next_pid;
@@ -382,6 +383,10 @@ static int bed_spawn(struct spawn *s, void *arg _unused_)
 		if (strncmp(*v, "LD_LIBRARY_PATH=", 16) == 0)
 			strbuf_printf(&b->record, " with %s", *v);
 	strbuf_putc(&b->record, '\n');
+	if (b->say_to_smi && strcmp(s->argv[0], "nvidia-smi") == 0) {
+		s->out = strdup(b->say_to_smi);
+		s->out_len = strlen(s->out);
+	}
 	s->tail = strdup("no reason");
 	s->status = b->fail_spawn && strcmp(s->argv[0], b->fail_spawn) == 0;
 	if (!s->status)

@@ -103,5 +103,29 @@ static void names_what_is_not_mounted(void **state _unused_)
 	guest_end(&g);
 }
 
-TEST_MAIN(cmocka_unit_test(copies_what_the_daemon_reads), cmocka_unit_test(without_nls_tokens_stay_out),
-	  cmocka_unit_test(names_what_is_not_mounted))
+static void tells_the_licence_state(void **state _unused_)
+{
+	static const struct {
+		const char *text, *want;
+	} cases[] = {
+		{ "GPU 00000000:02:00.0\n    vGPU Software Licensed Product\n        Product Name : NVIDIA "
+		  "RTX\n        License Status                    : Licensed (Expiry: 2026-12-1 8:0:0 GMT)\n",
+		  "Licensed (Expiry: 2026-12-1 8:0:0 GMT)" },
+		{ "License Status : Licensed\n License Status : Unlicensed (Restricted)\r\n",
+		  "Unlicensed (Restricted)" },
+		{ "License Status : Licensed (a)\nLicense Status : Licensed (b)", "Licensed (a)" },
+		{ "License Status\nLicense Status :\n", "" },
+		{ "Product : License Status : no\n", "" },
+		{ "", "" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct span got = container_licence_state(SPAN(cases[i].text));
+
+		assert_int_equal(got.len, strlen(cases[i].want));
+		assert_memory_equal(got.p ? got.p : "", cases[i].want, got.len);
+	}
+}
+
+TEST_MAIN(cmocka_unit_test(copies_what_the_daemon_reads), cmocka_unit_test(tells_the_licence_state),
+	  cmocka_unit_test(without_nls_tokens_stay_out), cmocka_unit_test(names_what_is_not_mounted))

@@ -734,6 +734,80 @@ static void strangers_are_not_signalled(void **state _unused_)
 	bed_done(&b);
 }
 
+/* -- status -- */
+
+static json_t *report_of(struct bed *b)
+{
+	_cleanup_(container_done) struct container c = { .state = { -EBADF, -EBADF },
+							 .lock = CONTAINER_LOCK_INIT };
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	json_t *s;
+
+	strbuf_reset(&b->record);
+	strbuf_puts(&b->record, "");
+	assert_ok(container_init(b->en, &b->env, &b->o, NULL, &c, &e), &e);
+	s = container_status_report(&c);
+	assert_non_null(s);
+	return s;
+}
+
+static const char *text_of(const json_t *s, const char *key)
+{
+	return json_string_value(json_object_get(s, key)) ?: "none";
+}
+
+/* 25.10 */
+static void status_says_users_fabric_and_licence(void **state _unused_)
+{
+	static const char *const guest[] = { "DRIVER_TYPE=vgpu", NULL };
+	static const struct effect asked[] = { { "run nvidia-smi -q", NULL }, { NULL, NULL } };
+	json_t *s, *user;
+	struct bed b;
+
+	bed_make(&b);
+	b.say_to_smi = "    License Status  : Unlicensed (Unrestricted)\n";
+	bed_load(&b, "nvidia", BED_VERSION);
+	testdir_puts(&b.t, "root/sys/module/nvidia/refcnt", "1\n");
+	testdir_puts(&b.t, "root/sys/class/infiniband/mlx5_0/device/vpd", "\x82 SW_MNG x");
+	bed_process(&b, 77, "python3", "/dev/nvidia0");
+	bed_put(&b, "root/proc/77/cgroup", "0::/kubepods.slice/cri-containerd-%s.scope\n",
+		"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
+	bed_process(&b, 78, "tool", "/dev/nvidiactl");
+	s = report_of(&b);
+	EXPECT(&b, nothing); /* no guest: nobody is asked */
+	assert_string_equal(text_of(s, "licence"), "none");
+	assert_string_equal(text_of(s, "fabric_state"), "waits for module mlx5_core");
+	user = json_array_get(json_object_get(s, "users"), 0);
+	assert_int_equal(json_integer_value(json_object_get(user, "pid")), 77);
+	assert_string_equal(text_of(user, "container"), "0123456789ab");
+	assert_string_equal(text_of(json_array_get(json_object_get(s, "users"), 1), "container"), "none");
+	json_decref(s);
+
+	bed_env(&b, guest);
+	bed_load(&b, "mlx5_core", NULL);
+	bed_load(&b, "ib_umad", NULL);
+	s = report_of(&b);
+	EXPECT(&b, asked);
+	assert_string_equal(text_of(s, "licence"), "Unlicensed (Unrestricted)");
+	assert_string_equal(text_of(s, "fabric_state"), "manager not running");
+	json_decref(s);
+
+	bed_daemon(&b, "nv-fabricmanager");
+	b.fail_spawn = "nvidia-smi";
+	s = report_of(&b);
+	EXPECT(&b, asked);
+	assert_string_equal(text_of(s, "licence"), "none");
+	assert_string_equal(text_of(s, "fabric_state"), "managed");
+	json_decref(s);
+
+	/* Its driver is not loaded: nvidia-smi would load it. */
+	assert_int_equal(unlinkat(b.t.fd, "root/sys/module/nvidia/refcnt", 0), 0);
+	s = report_of(&b);
+	EXPECT(&b, nothing);
+	json_decref(s);
+	bed_done(&b);
+}
+
 static void look_at_hook(struct bed *b)
 {
 	_cleanup_free_ char *hook =
@@ -917,7 +991,8 @@ TEST_MAIN(cmocka_unit_test(starts_builds_once_and_ends), cmocka_unit_test(builds
 	  cmocka_unit_test(a_signal_during_the_start_takes_back), cmocka_unit_test(refused_is_tried_again),
 	  cmocka_unit_test(leaves_the_driver_in_use), cmocka_unit_test(a_daemon_that_does_not_end_is_no_end),
 	  cmocka_unit_test(dead_daemons_are_started_again), cmocka_unit_test(strangers_are_not_signalled),
-	  cmocka_unit_test(the_hook_is_there_while_we_are), cmocka_unit_test(takes_the_wanted_flavour),
+	  cmocka_unit_test(the_hook_is_there_while_we_are),
+	  cmocka_unit_test(status_says_users_fabric_and_licence), cmocka_unit_test(takes_the_wanted_flavour),
 	  cmocka_unit_test(firmware_can_be_switched_off),
 	  cmocka_unit_test(makes_nodes_and_identity_on_request),
 	  cmocka_unit_test(something_in_the_way_of_a_node_is_named),
