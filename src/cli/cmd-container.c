@@ -87,6 +87,14 @@ char *container_opts_store(const struct app *app, const void *opts)
 	return container_default_store(app->root, o->host_root);
 }
 
+/* For those that may build; a dry run leaves the mounts alone too. */
+static char *work_store(const struct app *app, const void *opts)
+{
+	const struct container_opts *o = opts;
+
+	return app->dry_run ? container_opts_store(app, opts) : container_work_store(app->root, o->host_root);
+}
+
 static struct container_options options_of(const struct container_opts *o)
 {
 	return (struct container_options){
@@ -254,7 +262,7 @@ static int status_cmd(struct app *app, void *opts, int argc _unused_, char **arg
 #define CONTAINER(verb, text, table, store_flags)                                                            \
 	.name = "container", .sub = #verb, .summary = text, .options = table,                                \
 	.opts_size = sizeof(struct container_opts), .flags = store_flags,                                    \
-	.default_store = container_opts_store, .run = verb##_cmd
+	.default_store = (store_flags)&CMD_STORE_READ ? container_opts_store : work_store, .run = verb##_cmd
 
 const struct cmd cmd_container_init = {
 	CONTAINER(init, "driver container: from nothing to a ready driver, until a signal", init_options, 0),

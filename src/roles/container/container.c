@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "container.h"
 
+#include "container-nodestore.h"
 #include "fd.h"
 #include "interrupt.h"
 #include "jutil.h"
@@ -18,6 +19,7 @@
 #define STATE_DIR	    "var/lib/nvdriver/container"
 #define PCI_VENDOR_MELLANOX 0x15b3
 #define LOCK_WAIT_S	    60
+#define NODE_STORE	    "/var/lib/nvdriver"
 
 /* The trailing dot makes the kernel's link to process 1's root a directory name like any other. */
 static char *node_root(const char *root, const char *host_root)
@@ -42,6 +44,22 @@ char *container_default_store(const char *root, const char *host_root)
 	if (can_hold_store(lib))
 		return str_printf("%s/nvdriver", lib);
 	return str_printf("%s/" CONTAINER_RUN_DIR "/nvdriver", strcmp(root, "/") == 0 ? "" : root);
+}
+
+char *container_work_store(const char *root, const char *host_root)
+{
+	int r;
+
+	if (host_root || strcmp(root, "/") != 0 || !can_hold_store("/proc/1/root/./var/lib"))
+		return container_default_store(root, host_root);
+	r = container_nodestore_attach(NODE_STORE);
+	if (r == 0)
+		return strdup(CONTAINER_STORE_MOUNT);
+	if (r != -EALREADY)
+		log_warn("the node's %s cannot be mounted here (%s): modules can be loaded from it, not "
+			 "built in it",
+			 NODE_STORE, strerror(-r));
+	return container_default_store(root, host_root);
 }
 
 static int open_node(struct container *c, struct err *e)

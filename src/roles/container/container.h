@@ -65,6 +65,9 @@ void container_done(struct container *c);
 /* Where the store is unless somebody says: the node's var/lib/nvdriver when it can be written, else run/nvidia/nvdriver,
  * both below the container's root. Caller frees; NULL without memory. */
 char *container_default_store(const char *root, const char *host_root);
+/* The same for commands that may have to build: the running node's is made part of our own mounts first where that can be
+ * done (container-nodestore.h). */
+char *container_work_store(const char *root, const char *host_root);
 
 /* A path of the container's root as system calls take it. Caller frees. */
 char *container_path(const struct container *c, const char *relative);
