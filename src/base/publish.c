@@ -3,6 +3,7 @@
 #include "cleanup.h"
 #include "fd.h"
 #include "parse.h"
+#include "strbuf.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -240,4 +241,21 @@ int publish_sweep(int dirfd)
 			n++;
 	(void)closedir(d);
 	return n;
+}
+
+#define BACKUP_MAX 10000u
+
+int publish_keep(int dirfd, const char *name, char **ret_name)
+{
+	for (unsigned n = 1; n <= BACKUP_MAX; n++) {
+		_cleanup_free_ char *kept = str_printf("%s.bak.%u", name, n);
+		int r = kept ? publish_rename(dirfd, name, dirfd, kept, false) : -ENOMEM;
+
+		if (r == -EEXIST)
+			continue;
+		if (r == 0)
+			*ret_name = TAKE_PTR(kept);
+		return r;
+	}
+	return -EEXIST;
 }

@@ -41,6 +41,10 @@ int publish_rename_batch(int from_dirfd, const char *from, int to_dirfd, const c
 /* Swap two existing names atomically (renameat2 EXCHANGE); -ENOSYS/-EINVAL where not possible. */
 int publish_exchange(int a_dirfd, const char *a, int b_dirfd, const char *b);
 
+/* Give a file that is there but wrong the first free name of <name>.bak.1, .bak.2, … *ret_name caller frees. -EEXIST when
+ * ten thousand are taken. */
+int publish_keep(int dirfd, const char *name, char **ret_name);
+
 /* unlinkat/rmdir followed by a sync of the directory; absent is success. */
 int publish_unlink(int dirfd, const char *name);
 

@@ -24,7 +24,6 @@
 #define META_MAX       ((size_t)64 << 10)
 #define SIDE_CAR_MAX   ((size_t)64 << 10)
 #define BACKOFF_MAX_MS 60000u
-#define BACKUP_MAX     10000u
 
 static const char *const trust_names[] = { "recorded", "published", "pinned" };
 static const char *const action_names[] = { "present", "downloaded", "resumed", "replaced" };
@@ -254,9 +253,8 @@ static bool head_is_wanted(int fd, enum fetch_kind want, const char **ret_looks)
 {
 	uint8_t head[PART_HEAD_SIZE];
 	ssize_t n = pread(fd, head, sizeof(head), 0);
-	enum fetch_kind found = fetch_sniff(head, n > 0 ? (size_t)n : 0, ret_looks);
 
-	return want == FETCH_ANY || found == want || (want == FETCH_PACKAGE && found != FETCH_ANY);
+	return fetch_kind_fits(want, head, n > 0 ? (size_t)n : 0, ret_looks);
 }
 
 static bool wrong(struct job *j, const char *what, const char *want, const char *found)
@@ -272,6 +270,16 @@ static bool wrong_size(struct job *j, uint64_t found)
 	snprintf(a, sizeof(a), "%" PRIu64, j->q.size_bytes);
 	snprintf(b, sizeof(b), "%" PRIu64, found);
 	return wrong(j, "size", a, b);
+}
+
+static bool accepts_present(struct job *j)
+{
+	_cleanup_(err_done) struct err e = ERR_INIT;
+
+	if (!j->q.accept || j->q.accept(j->q.dirfd, j->name, j->q.accept_arg, &e) == 0)
+		return true;
+	snprintf(j->wrong, sizeof(j->wrong), "%s", e.reason ? e.reason : err_sentence(e.code));
+	return false;
 }
 
 /* 1 = right (out filled), 0 = wrong (j->wrong says why), negative = cannot tell. */
@@ -302,7 +310,7 @@ static int judge_present(struct job *j, int fd, const struct stat *st, const str
 			return wrong(j, "md5", j->q.md5, md5);
 	}
 	memcpy(j->out.sha256, sha256, 65);
-	return 1;
+	return accepts_present(j);
 }
 
 static enum fetch_trust trust_of(const struct job *j)
@@ -451,7 +459,7 @@ static enum transfer_verdict verdict_of_content(struct file_attempt *a, bool con
 
 	if (r >= 0)
 		return TRANSFER_OK;
-	if (r != -ERR_FETCH_DIGEST && r != -ERR_FETCH_SIZE && r != -ERR_FETCH_CONTENT)
+	if (!a->part->refused && r != -ERR_FETCH_DIGEST && r != -ERR_FETCH_SIZE && r != -ERR_FETCH_CONTENT)
 		return TRANSFER_FATAL;
 	part_done(a->part);
 	r = part_open(&a->j->q, a->j->name, a->part, continued ? NULL : e);
@@ -500,22 +508,14 @@ static enum transfer_verdict fetch_attempt(void *arg, const char *url, unsigned 
 
 static int keep_wrong_file(struct job *j, struct err *e)
 {
-	for (unsigned n = 1; n <= BACKUP_MAX; n++) {
-		_cleanup_free_ char *name = str_printf("%s.bak.%u", j->name, n);
-		int r;
+	int r = publish_keep(j->q.dirfd, j->name, &j->out.backup);
 
-		if (!name)
-			return err_oom(e);
-		r = publish_rename(j->q.dirfd, j->name, j->q.dirfd, name, false);
-		if (r == -EEXIST)
-			continue;
-		if (r < 0)
-			return err_errno(e, r, "keeping %s/%s as %s", where(j), j->name, name);
-		log_warn("%s/%s is not the wanted file (%s); kept as %s", where(j), j->name, j->wrong, name);
-		j->out.backup = TAKE_PTR(name);
-		return 0;
-	}
-	return err_set(e, -EEXIST, "%s/%s has too many backups", where(j), j->name);
+	if (r == -EEXIST)
+		return err_set(e, -EEXIST, "%s/%s has too many backups", where(j), j->name);
+	if (r < 0)
+		return err_errno(e, r, "keeping %s/%s under another name", where(j), j->name);
+	log_warn("%s/%s is not the wanted file (%s); kept as %s", where(j), j->name, j->wrong, j->out.backup);
+	return 0;
 }
 
 static int put_in_place(struct job *j, struct part *p, struct err *e)

@@ -25,6 +25,7 @@ enum fetch_kind {
 	FETCH_RUNFILE, /* "#!" sh script head */
 	FETCH_DEB, /* ar archive whose first member is debian-binary */
 	FETCH_RPM, /* rpm lead */
+	FETCH_ZIP, /* zip archive; never FETCH_PACKAGE */
 };
 
 /* How the content is known to be right; design: "trust". */
@@ -49,6 +50,10 @@ struct fetch_request {
 	const char *md5; /* detects damage only; NULL = unknown */
 	uint64_t size_bytes; /* exact size; 0 = unknown */
 	enum fetch_kind kind;
+	/* A last look at a complete file before it gets its name (and at a present one): 0, or a negative code stored in e.
+	 * What it refuses is treated like a wrong digest. NULL = none. */
+	int (*accept)(int dirfd, const char *name, void *arg, struct err *e);
+	void *accept_arg;
 	bool use_side_car; /* ask for <url>.sha256sum when no sha256 is given */
 	bool offline; /* any network access is ERR_OFFLINE; file: URLs and present files are fine */
 	bool dry_run; /* decide, change nothing, touch no network: result.action says what would happen */
@@ -107,6 +112,9 @@ bool fetch_url_is_valid(const char *url);
 /* What the first bytes say. FETCH_ANY: none of the known packages. *ret_text (may be NULL) says what it looks
  * like instead, for messages: "a web page", "a JSON document", "text", "data". Needs 16 bytes to be sure. */
 enum fetch_kind fetch_sniff(const void *head, size_t len, const char **ret_text);
+
+/* Do these first bytes belong to a file of that kind? Always for FETCH_ANY. ret_looks as ret_text above. */
+bool fetch_kind_fits(enum fetch_kind want, const void *head, size_t len, const char **ret_looks);
 
 /* "<hex>  <name>" lines (also "<hex> *<name>" and a lone digest): the digest of `name`. -ENOENT, -EINVAL. */
 int fetch_parse_sums(const char *text, size_t len, const char *name, char ret_sha256[65]);

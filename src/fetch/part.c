@@ -202,15 +202,17 @@ static const char *const kind_text[] = {
 	[FETCH_RUNFILE] = "a .run driver package",
 	[FETCH_DEB] = "a .deb package",
 	[FETCH_RPM] = "an .rpm package",
+	[FETCH_ZIP] = "a .zip archive",
 };
 
 static int judge_head(struct part *p, struct err *e)
 {
 	const char *looks = NULL;
-	enum fetch_kind found = fetch_sniff(p->head, p->head_len, &looks), want = p->q->kind;
-	bool ok = want == FETCH_ANY
-		      ? strcmp(looks, "a web page") != 0 && strcmp(looks, "a JSON document") != 0
-		      : found == want || (want == FETCH_PACKAGE && found != FETCH_ANY);
+	enum fetch_kind want = p->q->kind;
+	bool ok = fetch_kind_fits(want, p->head, p->head_len, &looks);
+
+	if (want == FETCH_ANY)
+		ok = strcmp(looks, "a web page") != 0 && strcmp(looks, "a JSON document") != 0;
 
 	p->head_judged = true;
 	if (ok)
@@ -357,12 +359,18 @@ static int part_judge(struct part *p, char sha256[65], struct err *e)
 		return r;
 	if (p->q->sha256 && strcasecmp(p->q->sha256, sha256) != 0)
 		return digest_differs(p, "sha256", p->q->sha256, sha256, e);
-	if (!p->md5)
+	if (p->md5) {
+		r = final_hex(p->md5, md5, e);
+		if (r < 0)
+			return r;
+		if (strcasecmp(p->q->md5, md5) != 0)
+			return digest_differs(p, "md5", p->q->md5, md5, e);
+	}
+	if (!p->q->accept)
 		return 0;
-	r = final_hex(p->md5, md5, e);
-	if (r < 0)
-		return r;
-	return strcasecmp(p->q->md5, md5) != 0 ? digest_differs(p, "md5", p->q->md5, md5, e) : 0;
+	r = p->q->accept(p->q->dirfd, p->part_name, p->q->accept_arg, e);
+	p->refused = r < 0;
+	return r;
 }
 
 int part_check(struct part *p, char ret_sha256[65], struct err *e)

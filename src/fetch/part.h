@@ -20,6 +20,7 @@ struct part {
 	uint8_t head[PART_HEAD_SIZE];
 	size_t head_len;
 	bool head_judged;
+	bool refused; /* by the request's accept() */
 	char *url, *validator; /* owned; what the content belongs to */
 	struct progress progress;
 	bool progress_shown;

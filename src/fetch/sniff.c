@@ -69,6 +69,15 @@ enum fetch_kind fetch_sniff(const void *head, size_t len, const char **ret_text)
 	return FETCH_ANY;
 }
 
+bool fetch_kind_fits(enum fetch_kind want, const void *head, size_t len, const char **ret_looks)
+{
+	enum fetch_kind found = fetch_sniff(head, len, ret_looks);
+
+	if (want == FETCH_ZIP)
+		return head_starts(head, len, "PK\003\004", 4);
+	return want == FETCH_ANY || found == want || (want == FETCH_PACKAGE && found != FETCH_ANY);
+}
+
 /* -- addresses -- */
 
 static bool url_bytes_ok(const char *url)
