@@ -45,6 +45,7 @@ SUPPORT(format_ar)
 SUPPORT(format_cpio)
 SUPPORT(format_raw)
 SUPPORT(format_tar)
+SUPPORT(format_zip)
 FORWARD(int, archive_read_open_fd, (struct archive * a, int fd, size_t size), (a, fd, size), ARCHIVE_FATAL)
 FORWARD(int, archive_read_open_memory, (struct archive * a, const void *p, size_t size), (a, p, size),
 	ARCHIVE_FATAL)
