@@ -40,6 +40,8 @@
 	X(vgpu_remove) \
 	X(vgpu_menu) \
 	X(vgpu_drivers) \
+	X(vgpu_fetch) \
+	X(vgpu_patch) \
 	X(vgpu_guest) \
 	X(vgpu) \
 	X(runfile_info) \
