@@ -66,6 +66,8 @@
 	X(bundle_export_image) \
 	X(bundle_push) \
 	X(bundle_pull) \
+	X(cdi_generate) \
+	X(hook_cdi) \
 	X(lxc_plan) \
 	X(lxc_install) \
 	X(lxc_devices) \
