@@ -356,6 +356,11 @@ static int devices_cmd(struct app *app, void *opts, int argc, char **argv, struc
 	return install_run(app, opts, argc, argv, LXC_STEP_DEVICES, "lxc-devices", e);
 }
 
+static int toolkit_cmd(struct app *app, void *opts, int argc, char **argv, struct err *e)
+{
+	return install_run(app, opts, argc, argv, LXC_STEP_TOOLKIT, "lxc-toolkit", e);
+}
+
 static int look(struct app *app, const struct lxc_opts *o, int argc, char **argv, const char *command,
 		struct err *e)
 {
@@ -534,6 +539,12 @@ CMD(lxc_devices, "devices", "pass GPUs through to containers", "[ID]...", 0, -1,
     "Only the devices: the container's configuration, and the nodes of a running container at once where "
     "that is possible.",
     devices_options, devices_cmd);
+CMD(lxc_toolkit, "toolkit", "put the CUDA toolkit into containers", "[ID]...", 0, -1,
+    "Only the CUDA toolkit, of the version the configuration or --cuda names: sets up the CUDA package repository of "
+    "the container's system, keeps every package out that would bring a second driver, and lets the container's own "
+    "package tool install the rest. What would be installed is looked at first; the package tool is never given a "
+    "plan that has a driver in it. Packages stay when the rest of a run is taken back.",
+    install_options, toolkit_cmd);
 CMD(lxc_verify, "verify", "check the driver in containers", "[ID]...", 0, -1,
     "Compares what the loader of each container would load with the configuration and with the host, opens "
     "every device "

@@ -71,6 +71,8 @@
 	X(lxc_plan) \
 	X(lxc_install) \
 	X(lxc_devices) \
+	X(lxc_toolkit) \
+	X(lxc_cache) \
 	X(lxc_sync) \
 	X(lxc_verify) \
 	X(lxc_status) \

@@ -8,6 +8,7 @@
 #include "log.h"
 #include "lxc-enter.h"
 #include "lxc-live.h"
+#include "lxc-toolkit-step.h"
 #include "lxc-verify.h"
 #include "path.h"
 #include "strbuf.h"
@@ -23,13 +24,7 @@
 
 /* -- from arguments back to a container -- */
 
-struct subject {
-	struct lxc_settings set;
-	struct lxc_backend *b; /* owned */
-	const char *id; /* borrowed from the arguments */
-};
-
-static void subject_done(struct subject *s)
+void lxc_subject_done(struct lxc_subject *s)
 {
 	lxc_backend_freep(&s->b);
 	lxc_settings_done(&s->set);
@@ -79,11 +74,11 @@ static void numbers_take(struct lxc_settings *set, const json_t *args)
 		*limit_at(set, i) = (unsigned)json_integer_value(json_object_get(args, limits[i].key));
 }
 
-static int subject_open(const struct plan_ctx *c, const json_t *args, struct subject *s, struct err *e)
+int lxc_subject_open(const struct plan_ctx *c, const json_t *args, struct lxc_subject *s, struct err *e)
 {
 	const char *backend = arg_text(args, "backend"), *state_dir = arg_text(args, "state_dir");
 
-	*s = (struct subject){ .id = arg_text(args, "id") };
+	*s = (struct lxc_subject){ .id = arg_text(args, "id") };
 	if (!s->id || !name_is_safe(s->id) || !backend || !state_dir)
 		return err_set(e, -EINVAL, "the arguments of a container operation are not valid");
 	numbers_take(&s->set, args);
@@ -93,7 +88,7 @@ static int subject_open(const struct plan_ctx *c, const json_t *args, struct sub
 	return lxc_backend_open(backend, c->host, &s->set, state_dir, &s->b, e);
 }
 
-#define _cleanup_subject_ _cleanup_(subject_done)
+#define _cleanup_subject_ _cleanup_(lxc_subject_done)
 
 json_t *lxc_op_args(const struct lxc_ct *ct)
 {
@@ -123,7 +118,7 @@ static int undo_nothing(const struct plan_ctx *c _unused_, const json_t *args _u
 	return 0;
 }
 
-static int place_of(struct subject *s, struct lxc_place *ret, struct err *e)
+static int place_of(struct lxc_subject *s, struct lxc_place *ret, struct err *e)
 {
 	return s->b->ops->place(s->b, s->id, ret, e);
 }
@@ -133,12 +128,12 @@ static int place_of(struct subject *s, struct lxc_place *ret, struct err *e)
 static int config_change(const struct plan_ctx *c, const json_t *args, const json_t *add,
 			 const json_t *remove, bool dry_run, json_t **ret_undo, struct err *e)
 {
-	_cleanup_subject_ struct subject s = { 0 };
+	_cleanup_subject_ struct lxc_subject s = { 0 };
 	_cleanup_json_ json_t *both = json_pack("{s:O?, s:O?}", "add", add, "remove", remove);
 	_cleanup_strv_ char **a = NULL, **r = NULL;
 	int rc;
 
-	rc = subject_open(c, args, &s, e);
+	rc = lxc_subject_open(c, args, &s, e);
 	if (rc < 0)
 		return rc;
 	if (!both || jopt_strv(both, "add", &a, e) < 0 || jopt_strv(both, "remove", &r, e) < 0)
@@ -215,8 +210,8 @@ static int power_apply(const struct plan_ctx *c, const json_t *args, const json_
 		       struct err *e)
 {
 	const char *want = arg_text(args, "want");
-	_cleanup_subject_ struct subject s = { 0 };
-	int r = subject_open(c, args, &s, e);
+	_cleanup_subject_ struct lxc_subject s = { 0 };
+	int r = lxc_subject_open(c, args, &s, e);
 
 	if (r >= 0 && want && strcmp(want, "restarted") == 0)
 		r = s.b->ops->stop(s.b, s.id, e);
@@ -273,8 +268,8 @@ static int files_run(struct files_job *j, json_t **ret, struct err *e)
 	_cleanup_(lxc_place_done) struct lxc_place place = { 0 };
 	const char *base = arg_text(j->args, "base");
 	_cleanup_close_ int base_fd = -EBADF;
-	_cleanup_subject_ struct subject s = { 0 };
-	int r = subject_open(j->c, j->args, &s, e);
+	_cleanup_subject_ struct lxc_subject s = { 0 };
+	int r = lxc_subject_open(j->c, j->args, &s, e);
 
 	if (r >= 0)
 		r = place_of(&s, &place, e);
@@ -319,11 +314,11 @@ static int files_look(int root, const json_t *entries)
 static int lxc_files_check(const struct plan_ctx *c, const json_t *args, struct err *e)
 {
 	_cleanup_(lxc_place_done) struct lxc_place place = { 0 };
-	_cleanup_subject_ struct subject s = { 0 };
+	_cleanup_subject_ struct lxc_subject s = { 0 };
 	struct host inside = { -EBADF, -EBADF, -EBADF, -EBADF, (char *)"the container", false };
 	_cleanup_close_ int root = -EBADF;
 	struct plan_ctx inner = *c;
-	int r = subject_open(c, args, &s, e);
+	int r = lxc_subject_open(c, args, &s, e);
 
 	if (r >= 0)
 		r = place_of(&s, &place, e);
@@ -430,14 +425,14 @@ static int exec_key(const struct plan_ctx *c, const json_t *args, const char *ke
 	json_int_t timeout_s = json_integer_value(json_object_get(args, "timeout_s"));
 	const json_t *list = json_object_get(args, key);
 	_cleanup_strv_ char **argv = NULL;
-	_cleanup_subject_ struct subject s = { 0 };
+	_cleanup_subject_ struct lxc_subject s = { 0 };
 	int r;
 
 	if (!json_is_array(list) || json_array_size(list) == 0)
 		return 0;
 	r = jopt_strv(args, key, &argv, e);
 	if (r >= 0)
-		r = subject_open(c, args, &s, e);
+		r = lxc_subject_open(c, args, &s, e);
 	if (r < 0)
 		return r;
 	return lxc_run(s.b, s.id, arg_text(args, "what") ? arg_text(args, "what") : argv[0], argv,
@@ -499,8 +494,8 @@ static int live_apply(const struct plan_ctx *c, const json_t *args, const json_t
 		      struct err *e)
 {
 	_cleanup_(lxc_place_done) struct lxc_place place = { 0 };
-	_cleanup_subject_ struct subject s = { 0 };
-	int r = subject_open(c, args, &s, e);
+	_cleanup_subject_ struct lxc_subject s = { 0 };
+	int r = lxc_subject_open(c, args, &s, e);
 
 	if (r >= 0)
 		r = place_of(&s, &place, e);
@@ -514,8 +509,8 @@ static int live_undo(const struct plan_ctx *c, const json_t *args, const json_t 
 {
 	_cleanup_(lxc_place_done) struct lxc_place place = { 0 };
 	_cleanup_(err_done) struct err own = ERR_INIT;
-	_cleanup_subject_ struct subject s = { 0 };
-	int r = subject_open(c, args, &s, &own);
+	_cleanup_subject_ struct lxc_subject s = { 0 };
+	int r = lxc_subject_open(c, args, &s, &own);
 
 	if (r >= 0)
 		r = place_of(&s, &place, &own);
@@ -531,8 +526,8 @@ static int live_undo(const struct plan_ctx *c, const json_t *args, const json_t 
 static int live_check(const struct plan_ctx *c, const json_t *args, struct err *e)
 {
 	_cleanup_(lxc_place_done) struct lxc_place place = { 0 };
-	_cleanup_subject_ struct subject s = { 0 };
-	int r = subject_open(c, args, &s, e);
+	_cleanup_subject_ struct lxc_subject s = { 0 };
+	int r = lxc_subject_open(c, args, &s, e);
 
 	if (r >= 0)
 		r = place_of(&s, &place, e);
@@ -559,7 +554,7 @@ static int node_file(int root_fd, void *arg, json_t **ret _unused_, struct err *
 	return fd < 0 && errno != EEXIST ? err_errno(e, -errno, "cannot make /%s in the container", path) : 0;
 }
 
-static int node_apply(const struct plan_ctx *c, struct subject *s, const struct lxc_place *place,
+static int node_apply(const struct plan_ctx *c, struct lxc_subject *s, const struct lxc_place *place,
 		      const json_t *node, struct err *e)
 {
 	const char *path = json_string_value(json_object_get(node, "path"));
@@ -587,11 +582,11 @@ static int node_apply(const struct plan_ctx *c, struct subject *s, const struct 
 static int nodes_check(const struct plan_ctx *c, const json_t *args, struct err *e)
 {
 	_cleanup_(lxc_place_done) struct lxc_place place = { 0 };
-	_cleanup_subject_ struct subject s = { 0 };
+	_cleanup_subject_ struct lxc_subject s = { 0 };
 	_cleanup_close_ int root = -EBADF;
 	const json_t *node;
 	size_t i;
-	int r = subject_open(c, args, &s, e);
+	int r = lxc_subject_open(c, args, &s, e);
 
 	if (r >= 0)
 		r = place_of(&s, &place, e);
@@ -612,7 +607,7 @@ static int nodes_check(const struct plan_ctx *c, const json_t *args, struct err 
 	return 1;
 }
 
-static int nodes_place(const struct plan_ctx *c, struct subject *s, const json_t *args, struct err *e)
+static int nodes_place(const struct plan_ctx *c, struct lxc_subject *s, const json_t *args, struct err *e)
 {
 	_cleanup_(lxc_place_done) struct lxc_place place = { 0 };
 	const json_t *node;
@@ -637,8 +632,8 @@ static int nodes_apply(const struct plan_ctx *c, const json_t *args, const json_
 {
 	const char *restart = arg_text(args, "restart");
 	_cleanup_(err_done) struct err own = ERR_INIT;
-	_cleanup_subject_ struct subject s = { 0 };
-	int r = subject_open(c, args, &s, e);
+	_cleanup_subject_ struct lxc_subject s = { 0 };
+	int r = lxc_subject_open(c, args, &s, e);
 
 	if (r < 0)
 		return r;
@@ -681,10 +676,10 @@ static int nodes_undo(const struct plan_ctx *c, const json_t *args, const json_t
 {
 	_cleanup_(lxc_place_done) struct lxc_place place = { 0 };
 	_cleanup_(err_done) struct err own = ERR_INIT;
-	_cleanup_subject_ struct subject s = { 0 };
+	_cleanup_subject_ struct lxc_subject s = { 0 };
 	const json_t *node;
 	size_t i;
-	int r = subject_open(c, args, &s, &own);
+	int r = lxc_subject_open(c, args, &s, &own);
 
 	if (r >= 0)
 		r = place_of(&s, &place, &own);
@@ -719,7 +714,7 @@ static void pause_ms(unsigned ms)
 	(void)nanosleep(&t, NULL);
 }
 
-static int wait_exec(struct subject *s, struct err *e)
+static int wait_exec(struct lxc_subject *s, struct err *e)
 {
 	char *const argv[] = { (char *)"true", NULL };
 	uint64_t deadline = now_ms() + (uint64_t)s->set.exec_wait_s * 1000;
@@ -739,7 +734,7 @@ static int wait_exec(struct subject *s, struct err *e)
 	}
 }
 
-static void log_dev(struct subject *s)
+static void log_dev(struct lxc_subject *s)
 {
 	char *const argv[] = { (char *)"ls", (char *)"-l", (char *)"/dev", NULL };
 	_cleanup_free_ char *out = NULL;
@@ -748,7 +743,7 @@ static void log_dev(struct subject *s)
 		log_info("container %s: /dev:\n%s", s->id, out);
 }
 
-static int device_error(struct subject *s, const json_t *bad, struct err *e)
+static int device_error(struct lxc_subject *s, const json_t *bad, struct err *e)
 {
 	_cleanup_(strbuf_done) struct strbuf text = STRBUF_INIT((size_t)64 << 10);
 	const json_t *o;
@@ -763,7 +758,7 @@ static int device_error(struct subject *s, const json_t *bad, struct err *e)
 	return err_object(e, "%s", s->id);
 }
 
-static int wait_devices(struct subject *s, const json_t *nodes, struct err *e)
+static int wait_devices(struct lxc_subject *s, const json_t *nodes, struct err *e)
 {
 	uint64_t deadline = now_ms() + (uint64_t)s->set.node_wait_s * 1000;
 
@@ -785,8 +780,8 @@ static int wait_devices(struct subject *s, const json_t *nodes, struct err *e)
 static int ready_apply(const struct plan_ctx *c, const json_t *args, const json_t *undo _unused_,
 		       struct err *e)
 {
-	_cleanup_subject_ struct subject s = { 0 };
-	int r = subject_open(c, args, &s, e);
+	_cleanup_subject_ struct lxc_subject s = { 0 };
+	int r = lxc_subject_open(c, args, &s, e);
 
 	if (r >= 0)
 		r = wait_exec(&s, e);
@@ -804,7 +799,7 @@ const struct op_type lxc_op_ready = {
 
 /* -- push -- */
 
-static int push_digest_check(struct subject *s, const char *path, int fd, struct err *e)
+static int push_digest_check(struct lxc_subject *s, const char *path, int fd, struct err *e)
 {
 	char *const argv[] = { (char *)"sha256sum", (char *)path, NULL };
 	_cleanup_free_ char *out = NULL;
@@ -824,9 +819,9 @@ static int push_apply(const struct plan_ctx *c, const json_t *args, const json_t
 {
 	const char *from = arg_text(args, "from"), *to = arg_text(args, "to");
 	mode_t mode = (mode_t)json_integer_value(json_object_get(args, "mode"));
-	_cleanup_subject_ struct subject s = { 0 };
+	_cleanup_subject_ struct lxc_subject s = { 0 };
 	_cleanup_close_ int fd = -EBADF;
-	int r = subject_open(c, args, &s, e);
+	int r = lxc_subject_open(c, args, &s, e);
 
 	if (r < 0 || !from || !to)
 		return r < 0 ? r : err_set(e, -EINVAL, "the arguments of a push are not valid");
@@ -841,11 +836,11 @@ static int push_undo(const struct plan_ctx *c, const json_t *args, const json_t 
 		     struct err *e _unused_)
 {
 	_cleanup_(err_done) struct err own = ERR_INIT;
-	_cleanup_subject_ struct subject s = { 0 };
+	_cleanup_subject_ struct lxc_subject s = { 0 };
 	const char *to = arg_text(args, "to");
 	char *const argv[] = { (char *)"rm", (char *)"-f", (char *)to, NULL };
 
-	if (to && subject_open(c, args, &s, &own) >= 0 &&
+	if (to && lxc_subject_open(c, args, &s, &own) >= 0 &&
 	    lxc_run(s.b, s.id, "removing the pushed file", argv, 0, NULL, &own) < 0)
 		log_warn("%s", own.reason ? own.reason : "the pushed file stays");
 	return 0;
@@ -888,7 +883,7 @@ static int check_run(const struct plan_ctx *c, const json_t *args, enum lxc_leve
 	_cleanup_(lxc_facts_done) struct lxc_facts facts = { 0 };
 	const char *live_dir = arg_text(args, "live_dir");
 	_cleanup_close_ int live = live_dir ? dir_open_at(AT_FDCWD, live_dir) : -EBADF;
-	_cleanup_subject_ struct subject s = { 0 };
+	_cleanup_subject_ struct lxc_subject s = { 0 };
 	struct lxc_check k = { .place = &place,
 			       .want = arg_text(args, "want"),
 			       .host = arg_text(args, "host"),
@@ -898,7 +893,7 @@ static int check_run(const struct plan_ctx *c, const json_t *args, enum lxc_leve
 			       .level = level,
 			       .allow_missing_devices = json_is_true(json_object_get(args, "ignore_devices")),
 			       .live_fd = live };
-	int r = subject_open(c, args, &s, e);
+	int r = lxc_subject_open(c, args, &s, e);
 
 	if (r >= 0)
 		r = s.b->ops->facts(s.b, s.id, &facts, e);
@@ -943,7 +938,8 @@ int lxc_register_ops(void)
 {
 	static const struct op_type *const all[] = { &lxc_op_config, &lxc_op_power, &lxc_op_files,
 						     &lxc_op_exec,   &lxc_op_live,  &lxc_op_nodes,
-						     &lxc_op_ready,  &lxc_op_push,  &lxc_op_check };
+						     &lxc_op_ready,  &lxc_op_push,  &lxc_op_check,
+						     &lxc_op_toolkit };
 
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)
 		if (op_type_register(all[i]) < 0)

@@ -44,3 +44,12 @@ int lxc_entry_text(json_t *entries, const char *path, const char *text, mode_t m
 int lxc_entry_link(json_t *entries, const char *path, const char *target);
 int lxc_entry_dir(json_t *entries, const char *path, mode_t mode);
 int lxc_entry_absent(json_t *entries, const char *path);
+
+/* The container an operation's arguments name, opened for it: for operations kept elsewhere. */
+struct lxc_subject {
+	struct lxc_settings set;
+	struct lxc_backend *b; /* owned */
+	const char *id; /* borrowed from the arguments */
+};
+int lxc_subject_open(const struct plan_ctx *c, const json_t *args, struct lxc_subject *s, struct err *e);
+void lxc_subject_done(struct lxc_subject *s);

@@ -12,6 +12,7 @@
 #include "lxc-live.h"
 #include "lxc-ops.h"
 #include "lxc-state.h"
+#include "lxc-toolkit-step.h"
 #include "lxc-verify.h"
 #include "strbuf.h"
 
@@ -23,7 +24,7 @@
 
 #define REPORT_MAX ((size_t)16 << 20)
 
-struct lxc_step lxc_step_toolkit = { LXC_STEP_TOOLKIT, "toolkit", NULL };
+struct lxc_step lxc_step_toolkit = { LXC_STEP_TOOLKIT, "toolkit", lxc_toolkit_plan };
 
 void lxc_result_done(struct lxc_result *r)
 {
