@@ -715,9 +715,12 @@ static int with_version(const struct toolkit_want *w, char *const *missing, char
 	return r;
 }
 
-static int install_cuda(const struct toolkit_inside *in, const struct toolkit_want *w, struct err *e)
+/* What is missing of the CUDA packages, with their source read first: whether it can be used is known before anything
+ * is installed. */
+static int look_cuda(const struct toolkit_inside *in, const struct toolkit_want *w, char ***ret,
+		     struct err *e)
 {
-	_cleanup_strv_ char **names = NULL, **missing = NULL, **ask = NULL;
+	_cleanup_strv_ char **names = NULL, **missing = NULL;
 	int r = cuda_names(w, &names);
 
 	if (r < 0)
@@ -725,16 +728,27 @@ static int install_cuda(const struct toolkit_inside *in, const struct toolkit_wa
 	if (!names)
 		return 0;
 	r = toolkit_missing(in, w, names, &missing, e);
-	if (r < 0 || !missing)
+	for (char **p = missing; r >= 0 && p && *p; p++)
+		r = toolkit_package_check(*p, e);
+	if (r >= 0 && missing && w->list_path)
+		r = update(in, w, true, e);
+	if (r < 0)
 		return r;
+	*ret = TAKE_PTR(missing);
+	return 0;
+}
+
+static int install_cuda(const struct toolkit_inside *in, const struct toolkit_want *w, char *const *missing,
+			struct err *e)
+{
+	_cleanup_strv_ char **ask = NULL;
+	int r;
+
+	if (!missing)
+		return 0;
 	if (with_version(w, missing, &ask) < 0)
 		return err_oom(e);
-	for (char **p = missing; r >= 0 && *p; p++)
-		r = toolkit_package_check(*p, e);
-	if (r >= 0 && w->list_path)
-		r = update(in, w, true, e);
-	if (r >= 0)
-		r = simulate(in, w, ask, e);
+	r = simulate(in, w, ask, e);
 	if (r >= 0)
 		r = check_space(in, w, ask, e);
 	return r < 0 ? r : install_names(in, w, "installing the CUDA toolkit", ask, e);
@@ -794,12 +808,15 @@ static int driver_is_enough(const struct toolkit_want *w, struct err *e)
 
 int toolkit_install(const struct toolkit_inside *in, const struct toolkit_want *w, struct err *e)
 {
+	_cleanup_strv_ char **missing = NULL;
 	int r = driver_is_enough(w, e);
 
 	if (r >= 0)
+		r = look_cuda(in, w, &missing, e);
+	if (r >= 0)
 		r = install_base(in, w, e);
 	if (r >= 0)
-		r = install_cuda(in, w, e);
+		r = install_cuda(in, w, missing, e);
 	if (r >= 0 && w->cuda)
 		r = link_current(in, w, e);
 	if (r >= 0 && w->cuda)

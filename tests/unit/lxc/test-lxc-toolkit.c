@@ -214,6 +214,7 @@ static int play(void *arg, struct lxc_exec *x, struct err *e)
 	{                                                                                                    \
 		"/usr/local/cuda/bin/nvcc", 0, "tools, release 12.8, V12.8.93\n", 0, 0                       \
 	}
+/* The query for the CUDA packages comes first. */
 #define HAS_CC                                                                                               \
 	{                                                                                                    \
 		"dpkg-query -W -f ${Package} ${db:Status-Status}\n build-essential", 0,                      \
@@ -273,7 +274,13 @@ static const struct edge edges[] = {
 	  .asked = "apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=120 "
 		   "cuda-toolkit-12-8=12.8.1-1\n" },
 	/* the compiler is missing */
-	{ .answers = { { "dpkg-query", 1, "", 0, 1 }, LACKS, UPDATED, SIMULATED, ROOM, INSTALLED, NVCC_OK },
+	{ .answers = { LACKS,
+		       { "build-essential", 1, "", 0, 1 },
+		       UPDATED,
+		       SIMULATED,
+		       ROOM,
+		       INSTALLED,
+		       NVCC_OK },
 	  .asked = "Lock::Timeout=120 build-essential\n" },
 	/* lists fail twice, then work */
 	{ .answers = { HAS_CC,

@@ -1,0 +1,170 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The CUDA toolkit from a signed package repository on the loopback that stands in for the vendor's, by the real apt of a
+# Debian root: what is asked for arrives, and nothing that brings a second driver does.
+# NVD_TEST_ROOT: a ready root of Debian 12; else one is made once in NVD_TEST_CACHE.
+here=$(cd "$(dirname "$0")" && pwd)
+top=$(cd "$here/../.." && pwd)
+export NVDRIVER=${NVDRIVER:-$top/build/src/cli/nvdriver}
+helper=${TOOLKIT_CHROOT:-${NVDRIVER%/src/cli/nvdriver}/tests/toolkit-chroot}
+. "$top/tests/cli/lib.sh"
+cache=${NVD_TEST_CACHE:-$top/.cache}
+base=${NVD_TEST_ROOT:-$cache/install-base}
+root=$work/root
+server=
+
+skip_all() { echo "1..0 # SKIP $1"; exit 77; }
+[ "$(id -u)" = 0 ] || skip_all "needs root for chroot"
+for tool in gpg dpkg-deb dpkg-scanpackages apt-ftparchive python3; do
+	command -v "$tool" >/dev/null || skip_all "no $tool"
+done
+[ -x "$helper" ] || skip_all "no $helper"
+if [ ! -e "$base/etc/os-release" ]; then
+	command -v debootstrap >/dev/null || skip_all "no debootstrap"
+	mirror=$(apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 'Created-By: Packages' | awk '$1=="bookworm"{print $2;exit}')
+	debootstrap --variant=minbase bookworm "$base.part" "$mirror" >"$work/debootstrap" 2>&1 ||
+		{ rm -rf "$base.part"; skip_all "debootstrap failed: $(tail -1 "$work/debootstrap")"; }
+	mv "$base.part" "$base"
+fi
+cp -a --reflink=auto "$base" "$root"
+
+# -- the repository --
+www=$work/www
+repo=$www/debian12/x86_64
+distro=$www/distro
+export GNUPGHOME=$work/gpg
+mkdir -p "$repo" "$distro"
+mkdir -m 700 "$GNUPGHOME"
+cleanup() {
+	[ -z "$server" ] || kill "$server" 2>/dev/null
+	gpgconf --kill all 2>/dev/null
+	rm -rf "$work"
+}
+trap cleanup EXIT
+
+key() { # NAME: makes a key, prints its fingerprint
+	gpg --batch --quiet --passphrase '' --quick-gen-key "$1" ed25519 sign never 2>/dev/null
+	gpg --with-colons --list-keys "$1" | awk -F: '$1=="fpr"{print $10;exit}'
+}
+package() { # DIR NAME VERSION "FIELD: VALUE"...: an empty package; PAYLOAD is a directory of files
+	local dir=$1 name=$2 version=$3 d=$work/pkg
+	shift 3
+	rm -rf "$d"
+	mkdir -p "$d/DEBIAN"
+	[ -z "${PAYLOAD:-}" ] || cp -a "$PAYLOAD/." "$d/"
+	{
+		printf 'Package: %s\nVersion: %s\nArchitecture: amd64\nMaintainer: test <test@example.com>\nDescription: stand-in\n' "$name" "$version"
+		[ $# -eq 0 ] || printf '%s\n' "$@"
+	} >"$d/DEBIAN/control"
+	dpkg-deb --build -Znone --root-owner-group "$d" "$dir/${name}_$version.deb" >/dev/null
+}
+publish() { # KEY
+	(cd "$repo" && dpkg-scanpackages -m . >Packages 2>/dev/null &&
+		apt-ftparchive -o APT::FTPArchive::Release::Label='NVIDIA CUDA' release . >Release &&
+		gpg --batch --yes --quiet --local-user "$1" --clearsign --output InRelease Release)
+	gpg --armor --export "$1" >"$repo/3bf863cc.pub"
+}
+nvcc() { # RELEASE: a payload with a compiler that says so
+	rm -rf "$work/payload"
+	mkdir -p "$work/payload/usr/local/cuda-$1/bin"
+	printf '#!/bin/sh\necho "Cuda compilation tools, release %s, V%s.93"\n' "$1" "$1" >"$work/payload/usr/local/cuda-$1/bin/nvcc"
+	chmod 755 "$work/payload/usr/local/cuda-$1/bin/nvcc"
+}
+
+good=$(key vendor@example.com)
+bad=$(key stranger@example.com)
+nvcc 12.8
+PAYLOAD=$work/payload package "$repo" cuda-nvcc-12-8 12.8.93-1 "Recommends: cuda-drivers"
+package "$repo" cuda-toolkit-12-8 12.8.0-1 "Depends: cuda-nvcc-12-8"
+package "$repo" cuda-toolkit-12-8 12.8.1-1 "Depends: cuda-nvcc-12-8"
+package "$repo" cuda-toolkit-12-9 12.9.0-1 "Depends: cuda-drivers (>= 570)"
+package "$repo" cuda-toolkit-12-6 12.6.0-1 "Depends: harmless-name"
+package "$repo" harmless-name 1 "Depends: libcuda1 | nvidia-driver-570"
+package "$repo" libnvidia-container1 1.17.0-1
+package "$repo" cuda-drivers 570.1-1 "Depends: nvidia-driver-570"
+package "$repo" nvidia-driver-570 570.1-1 "Depends: libcuda1"
+package "$repo" libcuda1 570.1-1
+package "$distro" build-essential 12.9
+(cd "$distro" && dpkg-scanpackages -m . >Packages 2>/dev/null)
+publish "$good"
+
+cat >"$work/serve.py" <<'END'
+import functools, http.server, sys
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        with open(sys.argv[2], "a") as f: f.write(self.path + "\n")
+s = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=sys.argv[1]))
+print(s.server_port, flush=True)
+s.serve_forever()
+END
+exec 5< <(exec python3 "$work/serve.py" "$www" "$work/requests" 2>/dev/null)
+server=$!
+read -r -u 5 port
+url=http://127.0.0.1:$port/debian12/x86_64/
+
+rm -rf "$root/etc/apt/sources.list.d"/* "$root/var/lib/apt/lists"/* "$root/etc/apt/preferences.d"/*
+echo "deb [trusted=yes] http://127.0.0.1:$port/distro ./" >"$root/etc/apt/sources.list"
+rm -f "$root/etc/apt/apt.conf.d/"*proxy*
+
+toolkit() { # CUDA [FINGERPRINT] [DRIVER]
+	: >"$work/requests"
+	"$helper" "$root" "$work/store" "$url" "${2:-$good}" "$1" "${3:-570.124.06}" >"$work/out" 2>"$work/err" </dev/null
+	rc=$?
+	sed 's/^/# /' "$work/out" | head -5
+	slug=$(head -1 "$work/out" | cut -d: -f1)
+}
+installed() { chroot "$root" dpkg-query -W -f '${Package} ${Version} ${db:Status-Status}\n' "$@" 2>/dev/null | awk '$3=="installed"{print $1" "$2}'; }
+drivers() { installed cuda-drivers nvidia-driver-570 libcuda1; }
+
+# -- nothing is believed that the publisher did not sign --
+toolkit 12.8 "$bad"
+equals "a key that is not the publisher's is refused" "$rc $slug" "9 cuda-key-mismatch"
+check "and nothing was written" test ! -e "$root/usr/share/keyrings/cuda-archive-keyring.gpg"
+publish "$bad"
+gpg --armor --export "$good" >"$repo/3bf863cc.pub"
+toolkit 12.8
+equals "packages signed by another key are refused" "$rc $slug" "9 cuda-repository-unusable"
+equals "and none is installed" "$(installed cuda-toolkit-12-8)" ""
+publish "$good"
+
+# -- the toolkit --
+mkdir -p "$root/etc/apt/sources.list.d"
+echo "deb [signed-by=/usr/share/keyrings/other.gpg] $url /" >"$root/etc/apt/sources.list.d/cuda.list"
+toolkit 12.8.1
+equals "the toolkit is installed" "$rc $(cat "$work/out")" "0 installed"
+[ "$rc" = 0 ] || sed 's/^/# /' "$work/err"
+equals "in the version asked for" "$(installed cuda-toolkit-12-8)" "cuda-toolkit-12-8 12.8.1-1"
+equals "with its companions and the host compiler" "$(installed libnvidia-container1 cuda-nvcc-12-8 build-essential | wc -l)" 3
+equals "nvcc answers through the link" "$(chroot "$root" /usr/local/cuda/bin/nvcc --version | grep -c 'release 12.8,')" 1
+equals "no driver came along" "$(drivers)" ""
+check "another entry for the same repository is switched off" grep -q '^# deb .signed-by=/usr/share/keyrings/other' "$root/etc/apt/sources.list.d/cuda.list"
+check "the login profile has no library path" sh -c "grep -q /usr/local/cuda/bin '$root/etc/profile.d/cuda.sh' && ! grep -q LD_LIBRARY_PATH '$root/etc/profile.d/cuda.sh'"
+
+toolkit 12.8.1
+equals "a second run finds nothing to do, without network" "$rc $(cat "$work/out") $(wc -l <"$work/requests")" "0 done 0"
+
+# -- what would bring a driver --
+equals "the pin leaves drivers without a candidate" "$(chroot "$root" apt-cache policy cuda-drivers nvidia-driver-570 libcuda1 | grep -c 'Candidate: (none)')" 3
+check "apt itself refuses one" sh -c "! chroot '$root' apt-get install -y cuda-drivers"
+for cuda in 12.9 12.6; do
+	toolkit "$cuda"
+	equals "CUDA $cuda, which depends on a driver, is refused and named" "$rc $slug $(grep -cE 'cuda-drivers|libcuda1|nvidia-driver' "$work/out")" \
+		"9 cuda-toolkit-pulls-driver 1"
+done
+rm "$root/etc/apt/preferences.d/nvdriver"
+equals "without the pin there would be candidates" "$(chroot "$root" apt-cache policy cuda-drivers | grep -c 'Candidate: 570')" 1
+toolkit 12.9
+equals "a pin somebody removed is put back before anything is asked" "$rc $slug" "9 cuda-toolkit-pulls-driver"
+equals "still no driver" "$(drivers)" ""
+
+# -- the rest of the edges --
+toolkit 12.7
+equals "a version the repository lacks" "$rc $slug" "9 cuda-toolkit-failed"
+toolkit 13.0 "$good" 570.124.06
+equals "a driver too old for it" "$rc $slug $(wc -l <"$work/requests")" "9 cuda-driver-too-old 0"
+chroot "$root" dpkg --remove cuda-toolkit-12-8 cuda-nvcc-12-8 >/dev/null 2>&1
+echo "deb http://127.0.0.1:9/nowhere ./" >"$root/etc/apt/sources.list.d/broken.list"
+toolkit 12.8.1
+equals "a broken foreign source is in nobody's way" "$rc $(cat "$work/out")" "0 installed"
+equals "at the end no driver" "$(drivers)" ""
+finish
