@@ -540,9 +540,12 @@ CMD(lxc_devices, "devices", "pass GPUs through to containers", "[ID]...", 0, -1,
     "that is possible.",
     devices_options, devices_cmd);
 CMD(lxc_toolkit, "toolkit", "put the CUDA toolkit into containers", "[ID]...", 0, -1,
-    "Only the CUDA toolkit, of the version the configuration or --cuda names: sets up the CUDA package repository of "
-    "the container's system, keeps every package out that would bring a second driver, and lets the container's own "
-    "package tool install the rest. What would be installed is looked at first; the package tool is never given a "
+    "Only the CUDA toolkit, of the version the configuration or --cuda names: sets up the CUDA package "
+    "repository of "
+    "the container's system, keeps every package out that would bring a second driver, and lets the "
+    "container's own "
+    "package tool install the rest. What would be installed is looked at first; the package tool is never "
+    "given a "
     "plan that has a driver in it. Packages stay when the rest of a run is taken back.",
     install_options, toolkit_cmd);
 CMD(lxc_verify, "verify", "check the driver in containers", "[ID]...", 0, -1,
