@@ -23,6 +23,7 @@ static const struct ini_key config_keys[] = {
 	{ "lxc", "lxcpath", ini_take_string, C(lxc.lxcpath), "a directory" },
 	{ "lxc", "incus-socket", ini_take_string, C(lxc.incus_socket), "a socket" },
 	{ "lxc", "cache-dir", ini_take_string, C(lxc.cache_dir), "a directory" },
+	{ "lxc", "repo-key", ini_take_string, C(lxc.repo_key), "a fingerprint" },
 	{ "lxc", "style", ini_take_string, C(lxc.style), "include or inline" },
 	{ "lxc", "container-tmp", ini_take_string, C(lxc.container_tmp), "a directory" },
 	{ "lxc", "start-timeout", ini_take_duration, C(lxc.start_timeout_s), "a time such as 60 or 2m" },

@@ -167,4 +167,49 @@ echo "deb http://127.0.0.1:9/nowhere ./" >"$root/etc/apt/sources.list.d/broken.l
 toolkit 12.8.1
 equals "a broken foreign source is in nobody's way" "$rc $(cat "$work/out")" "0 installed"
 equals "at the end no driver" "$(drivers)" ""
+
+# -- the same through a container's manager: a real LXC container on a host that is a directory --
+if ! command -v lxc-start >/dev/null; then
+	skip "through a real container" "no lxc-start"
+	finish
+fi
+host=$work/host
+lxcpath=$host/var/lib/lxc
+rootfs=$lxcpath/c1/rootfs
+export NVDRIVER_STORE=$work/store2
+mkdir -p "$host"/{proc/driver/nvidia/gpus/0000:01:00.0,sys,dev,run,bin,lib64,etc/nvdriver,usr/local/phoenix_hypervisor/etc,var/lib/lxc/c1}
+cp /lib64/ld-linux-x86-64.so.2 "$host/lib64/"
+printf '[lxc]\nlxcpath = %s\nnode-wait = 1\npause = 1\nattempts = 2\nrepo-key = %s\n' "$lxcpath" "$good" >"$host/etc/nvdriver/nvdriver.conf"
+echo 'NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.124.06  Wed Jun  4 00:00:00 UTC 2025' >"$host/proc/driver/nvidia/version"
+printf 'GPU UUID: \t GPU-1\nBus Location: \t 0000:01:00.0\nDevice Minor: \t 0\n' >"$host/proc/driver/nvidia/gpus/0000:01:00.0/information"
+printf 'Character devices:\n195 nvidia\n499 nvidia-uvm\n\nBlock devices:\n' >"$host/proc/devices"
+printf '{"nvidia_repo_url":"%s","lxc_configs":{"c1":{"features":["nvidia"],"gpu_assignment":"0"}}}' "$url" >"$host/usr/local/phoenix_hypervisor/etc/phoenix_lxc_configs.json"
+chroot "$root" dpkg --purge cuda-toolkit-12-8 cuda-nvcc-12-8 libnvidia-container1 build-essential >/dev/null 2>&1
+rm -rf "$root"/etc/apt/sources.list.d/* "$root"/etc/apt/preferences.d/* "$root/usr/share/keyrings/cuda-archive-keyring.gpg" "$root/etc/profile.d/cuda.sh" "$root/usr/local/cuda"
+mv "$root" "$rootfs"
+root=$rootfs
+printf 'lxc.rootfs.path = dir:%s\nlxc.uts.name = c1\nlxc.net.0.type = none\nlxc.init.cmd = /bin/sleep infinity\nlxc.mount.auto = proc:rw sys:ro\n' "$rootfs" >"$lxcpath/c1/config"
+trap 'lxc-stop -P "$lxcpath" -n c1 -k 2>/dev/null; cleanup' EXIT
+files() { (cd "$rootfs/etc/apt" && find sources.list.d preferences.d -type f | sort | tr '\n' ' '); }
+live() { # ARGS...
+	: >"$work/requests"
+	run --root "$host" lxc toolkit c1 --backend lxc --allow-missing-devices "$@"
+	[ "$rc" = 0 ] || sed 's/^/# /' "$work/out"
+}
+if ! lxc-start -P "$lxcpath" -n c1 2>"$work/lxc"; then
+	skip "through a real container" "LXC does not start one here"
+	finish
+fi
+live --cuda 12.9
+equals "a container: a toolkit that needs a driver is refused" "$rc $(grep -c cuda-toolkit-pulls-driver "$work/out")" "9 1"
+equals "and the repository's files are taken back" "$(files)" ""
+live --cuda 12.8
+equals "the toolkit is installed" "$rc $(installed cuda-toolkit-12-8)" "0 cuda-toolkit-12-8 12.8.1-1"
+[ "$rc" = 0 ] || sed 's/^/# /' "$work/err"
+equals "nvcc is the container's" "$(lxc-attach -P "$lxcpath" -n c1 --clear-env -- /usr/local/cuda/bin/nvcc --version | grep -c 'release 12.8,')" 1
+equals "and no driver" "$(drivers)" ""
+live --cuda 12.8
+equals "a second run changes nothing and asks nobody" "$rc $(grep -c 'nothing to do' "$work/out") $(wc -l <"$work/requests")" "0 1 0"
+run --root "$host" lxc remove c1 --backend lxc
+equals "removal takes the repository's files" "$rc $(files)" "0 "
 finish

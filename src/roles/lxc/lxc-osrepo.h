@@ -23,7 +23,7 @@ struct osrepo {
 	bool is_listed; /* the slug is in our table; else the first request decides */
 	bool url_ignored; /* the configured address is for another system: the vendor's is used */
 	const char *key_file; /* "3bf863cc.pub", below url */
-	const char *fingerprint; /* of that key: 40 digits or the key id; static */
+	const char *fingerprint; /* of that key: 40 digits or the key id; borrowed */
 };
 void osrepo_done(struct osrepo *o);
 

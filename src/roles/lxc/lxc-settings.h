@@ -11,6 +11,8 @@ struct lxc_settings {
 	char *lxcpath; /* absolute; default <root>/var/lib/lxc or what liblxc says */
 	char *incus_socket; /* NULL = the usual places */
 	char *cache_dir; /* of run files; below the host's root */
+	char *
+	    repo_key; /* fingerprint of the CUDA repository's key, for a mirror that signs by itself; NULL = the vendor's */
 	char *style; /* "include" or "inline" */
 	char *container_tmp; /* where `run` puts the file; "/tmp" */
 	unsigned start_timeout_s; /* 60 */

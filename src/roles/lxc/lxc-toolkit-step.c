@@ -228,6 +228,8 @@ static int repo_open(struct step *s, struct err *e)
 	if (s->repo.url_ignored)
 		log_warn("container %s is %s: %s is for another system, %s is used", s->ct->id, s->repo.slug,
 			 s->ct->conf.repo_url, s->repo.url);
+	if (s->ct->x->set->repo_key)
+		s->repo.fingerprint = s->ct->x->set->repo_key;
 	s->list_path = osrepo_list_path(&s->repo);
 	return s->list_path ? 0 : err_oom(e);
 }
