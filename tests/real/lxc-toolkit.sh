@@ -203,6 +203,7 @@ fi
 live --cuda 12.9
 equals "a container: a toolkit that needs a driver is refused" "$rc $(grep -c cuda-toolkit-pulls-driver "$work/out")" "9 1"
 equals "and the repository's files are taken back" "$(files)" ""
+equals "not even a prerequisite was installed" "$(installed build-essential libnvidia-container1)" ""
 live --cuda 12.8
 equals "the toolkit is installed" "$rc $(installed cuda-toolkit-12-8)" "0 cuda-toolkit-12-8 12.8.1-1"
 [ "$rc" = 0 ] || sed 's/^/# /' "$work/err"

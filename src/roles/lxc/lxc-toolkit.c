@@ -715,12 +715,12 @@ static int with_version(const struct toolkit_want *w, char *const *missing, char
 	return r;
 }
 
-/* What is missing of the CUDA packages, with their source read first: whether it can be used is known before anything
- * is installed. */
+/* What has to be asked for, NULL when nothing is missing. Its source is read and the installation simulated first, so
+ * that a repository that cannot be used, or a plan with a driver in it, is seen before anything is installed. */
 static int look_cuda(const struct toolkit_inside *in, const struct toolkit_want *w, char ***ret,
 		     struct err *e)
 {
-	_cleanup_strv_ char **names = NULL, **missing = NULL;
+	_cleanup_strv_ char **names = NULL, **missing = NULL, **ask = NULL;
 	int r = cuda_names(w, &names);
 
 	if (r < 0)
@@ -728,30 +728,27 @@ static int look_cuda(const struct toolkit_inside *in, const struct toolkit_want 
 	if (!names)
 		return 0;
 	r = toolkit_missing(in, w, names, &missing, e);
-	for (char **p = missing; r >= 0 && p && *p; p++)
-		r = toolkit_package_check(*p, e);
-	if (r >= 0 && missing && w->list_path)
-		r = update(in, w, true, e);
-	if (r < 0)
+	if (r < 0 || !missing)
 		return r;
-	*ret = TAKE_PTR(missing);
-	return 0;
-}
-
-static int install_cuda(const struct toolkit_inside *in, const struct toolkit_want *w, char *const *missing,
-			struct err *e)
-{
-	_cleanup_strv_ char **ask = NULL;
-	int r;
-
-	if (!missing)
-		return 0;
 	if (with_version(w, missing, &ask) < 0)
 		return err_oom(e);
-	r = simulate(in, w, ask, e);
+	for (char **p = missing; r >= 0 && *p; p++)
+		r = toolkit_package_check(*p, e);
+	if (r >= 0 && w->list_path)
+		r = update(in, w, true, e);
 	if (r >= 0)
-		r = check_space(in, w, ask, e);
-	return r < 0 ? r : install_names(in, w, "installing the CUDA toolkit", ask, e);
+		r = simulate(in, w, ask, e);
+	if (r >= 0)
+		*ret = TAKE_PTR(ask);
+	return r;
+}
+
+static int install_cuda(const struct toolkit_inside *in, const struct toolkit_want *w, char *const *ask,
+			struct err *e)
+{
+	int r = ask ? check_space(in, w, ask, e) : 0;
+
+	return r < 0 || !ask ? r : install_names(in, w, "installing the CUDA toolkit", ask, e);
 }
 
 /* The packages make the link by alternatives; a minimal set of them does not. */
@@ -808,15 +805,15 @@ static int driver_is_enough(const struct toolkit_want *w, struct err *e)
 
 int toolkit_install(const struct toolkit_inside *in, const struct toolkit_want *w, struct err *e)
 {
-	_cleanup_strv_ char **missing = NULL;
+	_cleanup_strv_ char **ask = NULL;
 	int r = driver_is_enough(w, e);
 
 	if (r >= 0)
-		r = look_cuda(in, w, &missing, e);
+		r = look_cuda(in, w, &ask, e);
 	if (r >= 0)
 		r = install_base(in, w, e);
 	if (r >= 0)
-		r = install_cuda(in, w, missing, e);
+		r = install_cuda(in, w, ask, e);
 	if (r >= 0 && w->cuda)
 		r = link_current(in, w, e);
 	if (r >= 0 && w->cuda)

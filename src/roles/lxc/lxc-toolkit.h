@@ -67,7 +67,7 @@ int toolkit_nvcc_check(const struct toolkit_inside *in, const struct toolkit_wan
  * outside. */
 int toolkit_is_done(const struct toolkit_inside *in, const struct toolkit_want *w, bool running,
 		    struct err *e);
-/* Lists, prerequisites, simulation, space, installation, nvcc. Only what is missing is asked for; with nothing missing
- * no network is used. ERR_CUDA_… , ERR_TIMEOUT, errors of exec. After a failure before the installation nothing has been
- * installed beyond the prerequisites. */
+/* Lists, simulation, prerequisites, space, installation, nvcc. Only what is missing is asked for; with nothing missing
+ * no network is used. ERR_CUDA_… , ERR_TIMEOUT, errors of exec. Nothing has been installed when the
+ * repository cannot be used or a driver would come along. */
 int toolkit_install(const struct toolkit_inside *in, const struct toolkit_want *w, struct err *e);
