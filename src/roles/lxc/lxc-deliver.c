@@ -226,7 +226,7 @@ int lxc_view_entries(const json_t *files, bool lib32, bool graphics, const char 
 		const char *path = json_string_value(json_object_get(f, "path"));
 		const char *type = json_string_value(json_object_get(f, "type"));
 
-		if (r >= 0 && path && type && strcmp(type, "d") != 0 && path_name_is_clean(path))
+		if (r >= 0 && path && type && strcmp(type, "dir") != 0 && path_name_is_clean(path))
 			r = link_for(entries, path, graphics);
 	}
 	if (r < 0)
@@ -372,9 +372,9 @@ static int tree_entries(const struct lxc_ct *ct, const json_t *files, json_t **r
 
 		if (r < 0 || !to || !type)
 			return r < 0 ? r : -ENOMEM;
-		if (strcmp(type, "d") == 0)
+		if (strcmp(type, "dir") == 0)
 			r = lxc_entry_dir(entries, to, 0755);
-		else if (strcmp(type, "l") == 0)
+		else if (strcmp(type, "link") == 0)
 			r = lxc_entry_link(entries, to, json_string_value(json_object_get(f, "target")));
 		else
 			r = json_array_append_new(

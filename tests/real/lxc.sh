@@ -1,0 +1,133 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The real driver into real LXC containers: privileged and with an id mapping, started for it and running already, by the shared
+# image and by a copy, through LXC itself and through Proxmox VE's tool (a stand-in). The host's facts are a directory's, for
+# no driver is loaded here: the devices are nodes without a driver behind them, and nvidia-smi ends with status 9.
+here=$(cd "$(dirname "$0")" && pwd)
+top=$(cd "$here/../.." && pwd)
+export NVDRIVER=${NVDRIVER:-$top/build/src/cli/nvdriver}
+# shellcheck source=tests/cli/lib.sh
+. "$top/tests/cli/lib.sh"
+cache=${NVD_TEST_CACHE:-$top/.cache}
+version=${NVD_VERSION:-535.261.03}
+base=${NVD_TEST_ROOT:-$cache/lxc-base}
+host=$work/host lxcpath=$work/host/var/lib/lxc
+
+[ "$(id -u)" = 0 ] || { echo "1..0 # SKIP needs root"; exit 77; }
+command -v lxc-start >/dev/null || { echo "1..0 # SKIP no lxc"; exit 77; }
+[ -e "$cache/store/refs/driver/$version-x86_64" ] || { echo "1..0 # SKIP no driver $version in $cache/store"; exit 77; }
+if [ ! -e "$base/etc/os-release" ]; then
+	command -v mmdebstrap >/dev/null || { echo "1..0 # SKIP no mmdebstrap"; exit 77; }
+	mmdebstrap --variant=minbase bookworm "$base.part" >"$work/mmdebstrap" 2>&1 ||
+		{ rm -rf "$base.part"; echo "1..0 # SKIP mmdebstrap failed: $(tail -1 "$work/mmdebstrap")"; exit 77; }
+	mv "$base.part" "$base"
+fi
+lxc_end() {
+	for n in plain mapped 101; do lxc-stop -k -P "$lxcpath" -n "$n" 2>/dev/null; done
+	for m in "$host"/run/nvdriver/live/[0-9]* "$host"/run/nvdriver/live; do mountpoint -q "$m" && umount -l "$m"; done
+	rm -rf --one-file-system "$work"
+}
+trap lxc_end EXIT
+chmod 755 "$work"
+cp -a --reflink=auto "$cache/store" "$work/store"
+export NVDRIVER_STORE=$work/store
+
+mkdir -p "$host"/{proc/driver/nvidia/gpus/0000:01:00.0,sys,dev,run,bin,etc/nvdriver,usr/sbin,var/lib/dpkg} "$lxcpath"
+cp /bin/true "$host/bin/sh"
+printf '[lxc]\nlxcpath = %s\npct = %s/usr/sbin/pct\nstart-timeout = 3\nnode-wait = 1\nnode-poll-ms = 200\npause = 1\n' "$lxcpath" "$host" >"$host/etc/nvdriver/nvdriver.conf"
+echo "NVRM version: NVIDIA UNIX x86_64 Kernel Module  $version  x" >"$host/proc/driver/nvidia/version"
+printf 'Model: \t\t NVIDIA L40\nBus Location: \t 0000:01:00.0\nDevice Minor: \t 0\n' >"$host/proc/driver/nvidia/gpus/0000:01:00.0/information"
+printf 'Character devices:\n195 nvidia\n511 nvidia-uvm\n\nBlock devices:\n' >"$host/proc/devices"
+[ ! -e /sys/fs/cgroup/cgroup.controllers ] || { mkdir -p "$host/sys/fs/cgroup"; : >"$host/sys/fs/cgroup/cgroup.controllers"; }
+
+container() { # NAME FILE [mapped]
+	mkdir -p "$lxcpath/$1"
+	cp -a --reflink=auto "$base" "$lxcpath/$1/rootfs"
+	{
+		echo "lxc.include = /usr/share/lxc/config/common.conf"
+		if [ "${3:-}" = mapped ]; then
+			printf 'lxc.include = /usr/share/lxc/config/userns.conf\nlxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\nlxc.rootfs.options = idmap=container\n'
+		fi
+		printf 'lxc.uts.name = %s\nlxc.rootfs.path = dir:%s/%s/rootfs\nlxc.net.0.type = empty\nlxc.init.cmd = /bin/sleep infinity\nlxc.apparmor.profile = unconfined\n' "$1" "$lxcpath" "$1"
+	} >"$lxcpath/$1/$2"
+}
+inside() { local n=$1; shift; lxc-attach -P "$lxcpath" -n "$n" --clear-env -- "$@"; }
+install() { run --root "$host" lxc install "$@" --level static --allow-missing-devices; }
+files() { (cd "$lxcpath/$1/rootfs" && find . -xdev -printf '%p %y %m %U:%G %l\n' | grep -vE '^\./(dev/|var/cache/ldconfig/aux-cache|usr/lib/nvdriver d|var/lib/nvdriver d)' | sort); }
+
+container plain config
+container mapped config mapped
+for n in plain mapped; do files "$n" >"$work/$n.before"; cp "$lxcpath/$n/config" "$work/$n.config"; done
+
+install plain
+equals "a stopped, privileged container" "$rc" 0
+inside plain nvidia-smi >"$work/smi" 2>&1
+equals "nvidia-smi runs and finds no driver loaded" "$?" 9
+inside plain sh -c 'exec 3<>/dev/nvidia0' 2>"$work/open"
+check "the device is let through and has no driver" grep -qi "no such device" "$work/open"
+cp "$lxcpath/plain/config" "$work/plain.once"
+before=$(find "$work/store/targets/lxc-plain" | wc -l)
+install plain
+equals "a second run" "$rc" 0
+check "finds nothing to do" grep -q "nothing to do" "$work/out"
+check "and writes nothing" test "$before" = "$(find "$work/store/targets/lxc-plain" | wc -l)"
+check "also not in the configuration" cmp "$lxcpath/plain/config" "$work/plain.once"
+inside plain sh -c 'mount -o remount,rw /usr/lib/nvdriver/current/ 2>/dev/null; : >/usr/lib/nvdriver/current/lib/libcuda.so.1' 2>/dev/null
+check "a privileged container cannot change the shared driver" test "$?" != 0
+
+if grep -q '^root:100000:' /etc/subuid 2>/dev/null || ! command -v newuidmap >/dev/null; then
+	lxc-start -P "$lxcpath" -n mapped
+	pid=$(lxc-info -P "$lxcpath" -n mapped -pH)
+	install mapped
+	equals "a running container with an id mapping" "$rc" 0
+	equals "is not restarted" "$(lxc-info -P "$lxcpath" -n mapped -pH)" "$pid"
+	inside mapped nvidia-smi >"$work/smi" 2>&1
+	equals "nvidia-smi runs there too" "$?" 9
+	run --root "$host" lxc remove mapped
+	equals "remove" "$rc" 0
+	inside mapped sh -c 'test ! -e /dev/nvidia0 && test ! -e /usr/bin/nvidia-smi'
+	equals "takes devices and tools out of the running container" "$?" 0
+	equals "its files are as before" "$(files mapped | diff "$work/mapped.before" -)" ""
+	check "and its configuration" cmp "$lxcpath/mapped/config" "$work/mapped.config"
+	lxc-stop -k -P "$lxcpath" -n mapped
+	install mapped --delivery tree
+	equals "delivery by copy" "$rc" 0
+	inside mapped nvidia-smi >"$work/smi" 2>&1
+	equals "works" "$?" 9
+	check "without the mount" test -e "$lxcpath/mapped/rootfs/usr/lib/nvdriver/$version/lib/libcuda.so.1"
+	run --root "$host" lxc remove mapped
+	equals "and goes again" "$(files mapped | diff "$work/mapped.before" -)" ""
+else
+	skip "containers with an id mapping" "root:100000:65536 is not in /etc/subuid"
+fi
+
+# A link planted by the container's root leads nowhere but inside.
+mkdir -p "$work/outside" "$lxcpath/plain/rootfs/$work"
+run --root "$host" lxc remove plain
+equals "remove of the privileged one" "$rc" 0
+inside plain sh -c "rm -rf /etc/ld.so.conf.d && ln -s $work/outside /etc/ld.so.conf.d"
+install plain
+equals "nothing was written outside the container" "$(ls "$work/outside")" ""
+inside plain sh -c "rm /etc/ld.so.conf.d && mkdir /etc/ld.so.conf.d && mkfifo /etc/ld.so.conf.d/00-nvdriver.conf"
+install plain
+check "a FIFO in the way is refused, not waited for" test "$rc" != 0
+inside plain rm /etc/ld.so.conf.d/00-nvdriver.conf
+
+# The same machine as a Proxmox VE host.
+mkdir -p "$host/etc/pve/lxc"
+cp "$top/tests/lib/pct" "$host/usr/sbin/pct"
+printf 'Package: pve-container\nStatus: install ok installed\nVersion: 5.2.3\n' >"$host/var/lib/dpkg/status"
+container 101 config.base
+printf 'arch: amd64\nhostname: ct101\n\n[snap]\narch: amd64\n' >"$host/etc/pve/lxc/101.conf"
+cp "$host/etc/pve/lxc/101.conf" "$work/101.before"
+install 101
+equals "through pct" "$rc" 0
+check "the feature script's judgement: exit status alone" test "$rc" = 0
+"$host/usr/sbin/pct" exec 101 -- nvidia-smi >"$work/smi" 2>&1
+equals "nvidia-smi runs" "$?" 9
+install 101
+check "a second run finds nothing to do" grep -q "nothing to do" "$work/out"
+run --root "$host" lxc remove 101
+check "remove gives the configuration back, snapshots included" cmp "$host/etc/pve/lxc/101.conf" "$work/101.before"
+
+finish
