@@ -6,7 +6,7 @@
 #include <string.h>
 #include <yaml.h>
 
-#define LOOKS_MAX ((size_t)4 << 20)
+#define LOOKS_MAX ((size_t)256 << 10) /* a published catalog has a few thousand */
 
 struct ytree {
 	yaml_document_t doc;
