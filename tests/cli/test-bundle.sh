@@ -108,6 +108,24 @@ slug "an unsigned one is refused" 6 bundle-unsigned --store e bundle apply one.n
 equals "and neither left an object" "$(find e -path '*/trees/*' -o -path '*/modules/*' -o -path 'e/refs/*/*' | head -3)" ""
 status "the right one is applied" 0 --store e bundle apply signed.nvbundle --cert bundle.pem
 
+# -- the driver container takes what it needs from one
+node=$work/node
+mkdir -p "$node/proc/sys/kernel" "$node/proc/1/root/var/lib" "$node/sys" "$node/etc" "$node/drivers" "$node/lib/modules/$release"
+echo "$release" >"$node/proc/sys/kernel/osrelease"
+: >"$node/proc/modules"
+container() { DRIVER_VERSION=$version TARGETARCH=amd64 KERNEL_MODULE_TYPE=proprietary PATH=$nothing run --root "$node" "$@"; }
+container --store g1 --offline container update --kernel $release
+equals "without one the driver is missing" "$rc $(grep -c 'the store has no driver' err)" "1 1"
+NVDRIVER_BUNDLE=$work/one.nvbundle container --store g2 --offline container update --kernel $release
+equals "a named bundle brings driver and modules: nothing is built" "$rc $(grep -c 'nothing to build' err)" "0 1"
+NVDRIVER_BUNDLE=$work/one.nvbundle NVDRIVER_BUNDLE_CERT=$work/bundle.pem container --store g3 --offline container update --kernel $release
+check "one that is not signed is refused when a signature is demanded" test "$rc" != 0 -a ! -e g3/refs/driver
+cp one.nvbundle "$node/drivers/"
+container --store g4 --offline container update --kernel $release
+equals "one in /drivers is found" "$rc $(grep -c 'nothing to build' err)" "0 1"
+container --store g4 --offline container update --kernel $release
+equals "and not read again" "$rc $(grep -c nvbundle err)" "0 0"
+
 # -- a module set as an image
 if PATH=$PATH:/usr/sbin:/sbin command -v depmod >/dev/null; then
 	a bundle export-image --driver $version -k $release -o kmod.tar

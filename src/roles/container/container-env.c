@@ -49,6 +49,8 @@ static int read_texts(char *const *environment, struct container_env *env)
 		{ "RHEL_VERSION", &env->rhel_version },
 		{ "OPENSHIFT_VERSION", &env->openshift_version },
 		{ "DRIVER_CONFIG_DIGEST", &env->config_digest },
+		{ "NVDRIVER_BUNDLE", &env->bundle },
+		{ "NVDRIVER_BUNDLE_CERT", &env->bundle_cert },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
@@ -187,6 +189,8 @@ void container_env_done(struct container_env *env)
 	free(env->rhel_version);
 	free(env->openshift_version);
 	free(env->config_digest);
+	free(env->bundle);
+	free(env->bundle_cert);
 	strv_freep(&env->fabric_config);
 	*env = (struct container_env){ 0 };
 }

@@ -43,6 +43,9 @@ struct container_env {
 	char *rhel_version; /* RHEL_VERSION; NULL = found out */
 	char *openshift_version; /* OPENSHIFT_VERSION; NULL = none */
 	char *config_digest; /* DRIVER_CONFIG_DIGEST; NULL when unset or empty */
+	char *bundle; /* NVDRIVER_BUNDLE: a bundle, or a directory that holds some; NULL = the usual places */
+	char *
+	    bundle_cert; /* NVDRIVER_BUNDLE_CERT: only bundles this certificate signed; NULL = digests alone */
 	bool rhcos_image_missing; /* RHCOS_IMAGE_MISSING=true */
 	char *
 	    *fabric_config; /* strv "KEY=value" from NVFM_CONFIG_KEY=value, in the order of the environment */

@@ -2,6 +2,7 @@
 #include "container-prepare.h"
 
 #include "container-banner.h"
+#include "container-bundle.h"
 #include "container-catalog.h"
 #include "container-export.h"
 #include "container-ktree.h"
@@ -48,6 +49,8 @@ struct container_ktree_options container_ktree_wishes(const struct container *c)
 		.source = c->o.kernel_source,
 		.node = c->node,
 		.store = c->en->store,
+		.bundle = c->env->bundle,
+		.bundle_cert = c->env->bundle_cert,
 		.no_packages = c->en->offline || (c->o.tag && strcmp(c->o.tag, "builtin") == 0),
 	};
 }
@@ -170,6 +173,9 @@ int container_prepare_tree(struct container *c, struct err *e)
 		return err_oom(e);
 	if (tree_behind(c, by_version))
 		return 0;
+	r = container_bundle_apply(c, e);
+	if (r < 0 || (r > 0 && tree_behind(c, by_version)))
+		return r < 0 ? r : 0;
 	err_set(e, ERR_DRIVER_NOT_PREPARED, "there is no /%s, and the store has no driver %s", name,
 		c->version);
 	return err_next(
@@ -559,6 +565,10 @@ int container_build_modules(struct container *c, struct err *e)
 	_cleanup_(container_ktree_done) struct container_ktree t = { 0 };
 	int r = container_find_modules(c, e);
 
+	if (r == 0)
+		r = container_bundle_apply(c, e);
+	if (r > 0 && !*c->set_key)
+		r = container_find_modules(c, e);
 	if (r < 0)
 		return r;
 	if (r > 0) {
