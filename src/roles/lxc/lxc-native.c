@@ -492,14 +492,32 @@ static unsigned exec_timeout(const struct lxc_settings *set, const struct lxc_ex
 }
 
 #if HAVE_LXC
+/* By the search path of inside. The C library's own search would hand what it cannot run to a shell. Returns on failure. */
+static void exec_found(char *const *argv)
+{
+	const char *dir = strchr(argv[0], '/') ? "" : getenv("PATH");
+	char path[PATH_MAX];
+
+	while (dir) {
+		int n = (int)strcspn(dir, ":");
+
+		snprintf(path, sizeof(path), "%.*s%s%s", n, dir, n ? "/" : "", argv[0]);
+		(void)execv(path, argv);
+		if (errno != ENOENT && errno != ENOTDIR)
+			return;
+		dir = dir[n] ? dir + n + 1 : NULL;
+	}
+}
+
 /* Runs inside. A session of its own, so that a time-out reaches all of it. */
 static int run_inside(void *payload)
 {
 	struct lxc_exec *x = payload;
 
 	(void)setsid();
-	(void)execvp(x->argv[0], x->argv);
-	_exit(errno == ENOENT ? 127 : 126);
+	errno = ENOENT;
+	exec_found(x->argv);
+	_exit(errno == ENOENT || errno == ENOTDIR ? 127 : 126);
 }
 
 static int environment(const struct lxc_exec *x, char ***ret)
