@@ -336,6 +336,14 @@ int container_daemons_stop(struct container *c, bool stopped[CONTAINER_DAEMON_CO
 	return 0;
 }
 
+/* What ran before has to run again, whatever signal has come meanwhile; the wish to end is kept for afterwards. */
+static void past_interruption(struct container *c)
+{
+	if (c->staying && interrupt_signal())
+		c->kept_signal = interrupt_signal();
+	interrupt_set(0);
+}
+
 void container_daemons_restart(struct container *c, const bool which[CONTAINER_DAEMON_COUNT])
 {
 	for (size_t d = 0; d < CONTAINER_DAEMON_COUNT; d++) {
@@ -343,7 +351,7 @@ void container_daemons_restart(struct container *c, const bool which[CONTAINER_D
 
 		if (!which[d] || !daemons[d].wanted(c))
 			continue;
-		interrupt_set(0); /* we are past being interrupted: what ran before has to run again */
+		past_interruption(c);
 		if (start_one(c, d, &why) < 0)
 			log_warn("%s", why.reason ? why.reason : err_sentence(why.code));
 	}

@@ -263,6 +263,14 @@ static int leave(struct container *c, int r, struct err *e)
 	return r;
 }
 
+static int wait_for_signal(struct container *c)
+{
+	int sig = c->kept_signal;
+
+	c->kept_signal = 0;
+	return sig ? sig : c->ops->wait(c->ops->arg, WATCH_MS);
+}
+
 static int stay(struct container *c, struct err *e)
 {
 	int sig, r;
@@ -270,7 +278,7 @@ static int stay(struct container *c, struct err *e)
 	c->staying = true;
 	container_status_state(c, "ready");
 	log_info("driver %s is ready; waiting for a signal", c->version);
-	while (!(sig = c->ops->wait(c->ops->arg, WATCH_MS)))
+	while (!(sig = wait_for_signal(c)))
 		container_daemons_supervise(c);
 	log_info("signal %d (%s): shutting down", sig, strsignal(sig));
 	container_status_state(c, "stopping");

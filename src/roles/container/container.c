@@ -212,7 +212,9 @@ int container_sleep(struct container *c, unsigned ms, struct err *e)
 {
 	int sig = c->ops->wait(c->ops->arg, ms);
 
-	if (sig && !c->staying)
+	if (sig && c->staying)
+		c->kept_signal = sig;
+	else if (sig)
 		interrupt_set(sig);
 	return c->staying ? 0 : interrupt_check(e);
 }

@@ -51,6 +51,7 @@ struct container {
 	bool fast; /* the loaded modules are kept (23.6) */
 	bool refused; /* the last shutdown was: the PID file stays */
 	bool staying; /* everything is up: a signal is a wish to end, not an interruption */
+	int kept_signal; /* that wish, when it came while something else was waited for */
 	bool started[CONTAINER_DAEMON_COUNT]; /* daemons this run is responsible for */
 };
 

@@ -716,6 +716,29 @@ static void dead_daemons_are_started_again(void **state _unused_)
 	bed_done(&b);
 }
 
+static void persistence_dies_at_the_end(struct bed *b)
+{
+	if (b->waits != 1)
+		return;
+	bed_process_ends(b, b->next_pid);
+	interrupt_set(SIGTERM); /* arrives while the daemon is looked after */
+}
+
+/* D25: looking after daemons must not lose the signal that ends everything. */
+static void a_signal_beside_a_dead_daemon_ends_it(void **state _unused_)
+{
+	struct bed b;
+
+	bed_ready(&b, NULL);
+	b.on_wait = persistence_dies_at_the_end;
+	memset(b.signals, 0, sizeof(b.signals));
+	run_ok(&b, CONTAINER_INIT);
+	assert_int_equal(b.waits, 1); /* no further one: the signal was there already */
+	EXPECT(&b, UP, ((const struct effect[]){ { "wait 10000 ms", NULL }, { NULL, NULL } }), persistence,
+	       DOWN);
+	bed_done(&b);
+}
+
 /* D23: with shared process ids a stale PID file names a stranger. */
 static void strangers_are_not_signalled(void **state _unused_)
 {
@@ -990,8 +1013,9 @@ TEST_MAIN(cmocka_unit_test(starts_builds_once_and_ends), cmocka_unit_test(builds
 	  cmocka_unit_test(takes_back_what_was_begun), cmocka_unit_test(only_one_instance),
 	  cmocka_unit_test(a_signal_during_the_start_takes_back), cmocka_unit_test(refused_is_tried_again),
 	  cmocka_unit_test(leaves_the_driver_in_use), cmocka_unit_test(a_daemon_that_does_not_end_is_no_end),
-	  cmocka_unit_test(dead_daemons_are_started_again), cmocka_unit_test(strangers_are_not_signalled),
-	  cmocka_unit_test(the_hook_is_there_while_we_are),
+	  cmocka_unit_test(dead_daemons_are_started_again),
+	  cmocka_unit_test(a_signal_beside_a_dead_daemon_ends_it),
+	  cmocka_unit_test(strangers_are_not_signalled), cmocka_unit_test(the_hook_is_there_while_we_are),
 	  cmocka_unit_test(status_says_users_fabric_and_licence), cmocka_unit_test(takes_the_wanted_flavour),
 	  cmocka_unit_test(firmware_can_be_switched_off),
 	  cmocka_unit_test(makes_nodes_and_identity_on_request),
