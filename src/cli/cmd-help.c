@@ -77,13 +77,44 @@ static void help_options(struct strbuf *out, const char *title, const struct opt
 	}
 }
 
+#define NAME_COLUMN 21
+
+static void list_row(struct strbuf *out, const char *name, const char *text)
+{
+	if (strlen(name) > NAME_COLUMN - 3)
+		(void)strbuf_printf(out, "  %s\n%*s", name, NAME_COLUMN, "");
+	else
+		(void)strbuf_printf(out, "  %-*s ", NAME_COLUMN - 3, name);
+	wrap(out, text, NAME_COLUMN, NAME_COLUMN);
+}
+
 static void list_cmd(struct strbuf *out, const struct cmd *c)
 {
 	char name[64];
 
 	snprintf(name, sizeof(name), "%s%s%s", c->name, c->sub ? " " : "", c->sub ? c->sub : "");
-	(void)strbuf_printf(out, "  %-18s ", name);
-	wrap(out, c->summary, 21, 21);
+	list_row(out, name, c->summary);
+}
+
+/* One line for all of "runfile info", "runfile list", … */
+static void list_group(struct strbuf *out, const char *name)
+{
+	_cleanup_(strbuf_done) struct strbuf subs = STRBUF_INIT(STRBUF_TEXT_MAX);
+
+	for (size_t i = 0; cmd_table[i]; i++)
+		if (cmd_table[i]->sub && strcmp(cmd_table[i]->name, name) == 0 &&
+		    !(cmd_table[i]->flags & CMD_HIDDEN))
+			(void)strbuf_printf(&subs, "%s%s", subs.len ? ", " : "", cmd_table[i]->sub);
+	list_row(out, name, strbuf_str(&subs));
+}
+
+static bool is_first_of_group(size_t i)
+{
+	for (size_t k = 0; k < i; k++)
+		if (strcmp(cmd_table[k]->name, cmd_table[i]->name) == 0 &&
+		    !(cmd_table[k]->flags & CMD_HIDDEN))
+			return false;
+	return true;
 }
 
 static int help_program(struct strbuf *out)
@@ -93,8 +124,12 @@ static int help_program(struct strbuf *out)
 		 "Takes an NVIDIA driver from its package to a verified, running state, and back.\n\n"
 		 "Commands:\n");
 	for (size_t i = 0; cmd_table[i]; i++)
-		if (!(cmd_table[i]->flags & CMD_HIDDEN))
+		if (!cmd_table[i]->sub && !(cmd_table[i]->flags & CMD_HIDDEN))
 			list_cmd(out, cmd_table[i]);
+	(void)strbuf_puts(out, "\nGroups of commands (nvdriver GROUP --help):\n");
+	for (size_t i = 0; cmd_table[i]; i++)
+		if (cmd_table[i]->sub && !(cmd_table[i]->flags & CMD_HIDDEN) && is_first_of_group(i))
+			list_group(out, cmd_table[i]->name);
 	help_options(out, "Options of every command", app_options);
 	(void)strbuf_puts(out, "\nnvdriver COMMAND --help tells more about one command.\n");
 	return strbuf_error(out);
