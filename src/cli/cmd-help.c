@@ -135,13 +135,28 @@ static int help_program(struct strbuf *out)
 	return strbuf_error(out);
 }
 
+static void list_cmds_of(struct strbuf *out, const char *name)
+{
+	for (size_t i = 0; cmd_table[i]; i++)
+		if (cmd_table[i]->sub && strcmp(cmd_table[i]->name, name) == 0 &&
+		    !(cmd_table[i]->flags & CMD_HIDDEN))
+			list_cmd(out, cmd_table[i]);
+}
+
 int help_group(const char *name, struct strbuf *out)
 {
 	(void)strbuf_printf(out, "Usage: nvdriver %s COMMAND [OPTIONS]\n\nCommands:\n", name);
-	for (size_t i = 0; cmd_table[i]; i++)
-		if (strcmp(cmd_table[i]->name, name) == 0 && !(cmd_table[i]->flags & CMD_HIDDEN))
-			list_cmd(out, cmd_table[i]);
+	list_cmds_of(out, name);
 	return strbuf_error(out);
+}
+
+/* A verb that is a group besides (`vgpu`) shows its commands too. */
+static bool is_group(const char *name)
+{
+	for (size_t i = 0; cmd_table[i]; i++)
+		if (cmd_table[i]->sub && strcmp(cmd_table[i]->name, name) == 0)
+			return true;
+	return false;
 }
 
 int help_print(const struct cmd *c, struct strbuf *out)
@@ -151,6 +166,10 @@ int help_print(const struct cmd *c, struct strbuf *out)
 	(void)strbuf_printf(out, "Usage: nvdriver %s%s%s [OPTIONS]%s%s\n\n", c->name, c->sub ? " " : "",
 			    c->sub ? c->sub : "", c->args ? " " : "", c->args ? c->args : "");
 	wrap_paragraphs(out, c->description);
+	if (!c->sub && is_group(c->name)) {
+		(void)strbuf_puts(out, "\nCommands:\n");
+		list_cmds_of(out, c->name);
+	}
 	help_options(out, "Options", c->options);
 	help_options(out, "Options of every command", app_options);
 	if (c->examples)

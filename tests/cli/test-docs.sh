@@ -7,7 +7,15 @@
 equals "the build makes a manual page for every verb" "$("$GENDOC" names | sort)" \
 	"$(sed -n '/^man_pages/,/^]/s/^ *'"'"'\(.*\)'"'"',$/\1/p' "$SRCDIR/src/cli/meson.build" | sort)"
 
-verbs=$("$NVDRIVER" --help | sed -n '/^Commands:/,/^Options/s/^  \([a-z][a-z_0-9]*\( [a-z][a-z_0-9-]*\)\?\)  *[^ ].*/\1/p')
+# Plain verbs stand in lines of their own; a group's in one line, or several, with commas.
+verbs=$("$NVDRIVER" --help | awk '
+	/^[A-Z]/ { part = $1; next }
+	part == "Commands:" && /^  [a-z]/ { print $1 }
+	part == "Groups" && NF {
+		from = 1
+		if (/^  [a-z]/) { group = $1; from = 2 }
+		for (i = from; i <= NF; i++) { sub(/,$/, "", $i); print group " " $i }
+	}')
 [ -n "$verbs" ] || not_ok "the help lists verbs"
 while read -r verb; do
 	# shellcheck disable=SC2086
