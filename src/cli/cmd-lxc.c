@@ -17,8 +17,7 @@ struct lxc_opts {
 	uint64_t jobs;
 	bool all, no_toolkit, container_toolkit, keep_runfile, apt_clean, replace_packages, graphics, mig,
 	    compat32;
-	bool allow_no_host_driver, allow_missing_devices, cuda_init, rollback, no_rollback, force, debug, fix,
-	    boot;
+	bool allow_no_host_driver, allow_missing_devices, rollback, no_rollback, force, debug, fix;
 };
 
 #define O(field) offsetof(struct lxc_opts, field)
@@ -118,7 +117,6 @@ static const struct opt verify_options[] = {
 	  "static device live" },
 	{ "fix", 0, NULL, "repair what install would", OPT_FLAG, O(fix) },
 	{ "jobs", 'j', "N", "containers at a time; default: processors", OPT_U64, O(jobs) },
-	{ "cuda-init", 0, NULL, "also initialise CUDA inside", OPT_FLAG, O(cuda_init) },
 	{ 0 },
 };
 static const struct opt sync_options[] = {
@@ -126,8 +124,6 @@ static const struct opt sync_options[] = {
 	CHANGE_OPTIONS,
 	{ "prepare", 0, "VERSION", "only fetch, unpack and mount this version, for a planned upgrade",
 	  OPT_STRING, O(prepare) },
-	{ "boot", 0, NULL, "as called before containers start: make device nodes and mounts", OPT_FLAG,
-	  O(boot) },
 	{ 0 },
 };
 static const struct opt undo_options[] = {
@@ -201,7 +197,6 @@ static int options_take(const struct lxc_opts *o, struct lxc_options *opt, struc
 				     .compat32 = o->compat32,
 				     .allow_no_host_driver = o->allow_no_host_driver,
 				     .allow_missing_devices = o->allow_missing_devices,
-				     .cuda_init = o->cuda_init,
 				     .rollback = !o->no_rollback,
 				     .force = o->force,
 				     .paths = { o->lxc_config, o->hypervisor_config } };
