@@ -21,7 +21,6 @@ static const struct ini_key config_keys[] = {
 	{ "fetch", "attempts", ini_take_unsigned, C(fetch_attempts), "a number" },
 	{ "lxc", "pct", ini_take_string, C(lxc.pct), "a program" },
 	{ "lxc", "lxcpath", ini_take_string, C(lxc.lxcpath), "a directory" },
-	{ "lxc", "incus-socket", ini_take_string, C(lxc.incus_socket), "a socket" },
 	{ "lxc", "cache-dir", ini_take_string, C(lxc.cache_dir), "a directory" },
 	{ "lxc", "repo-key", ini_take_string, C(lxc.repo_key), "a fingerprint" },
 	{ "lxc", "style", ini_take_string, C(lxc.style), "include or inline" },

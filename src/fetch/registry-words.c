@@ -42,7 +42,7 @@ static bool host_is_valid(struct span h)
 {
 	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]";
 
-	if (h.len == 0 || h.len > 255 || h.p[0] == ':' || h.p[0] == '-')
+	if (!h.p || h.len == 0 || h.len > 255 || h.p[0] == ':' || h.p[0] == '-')
 		return false;
 	for (size_t i = 0; i < h.len; i++)
 		if (!memchr(allowed, h.p[i], sizeof(allowed) - 1))

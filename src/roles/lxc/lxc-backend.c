@@ -81,7 +81,7 @@ int lxc_backend_open(const char *name, const struct host *h, const struct lxc_se
 	const struct lxc_backend_ops *ops = choose(name, h, set);
 
 	if (!ops)
-		return err_set(e, ERR_USAGE, "--backend %s: auto, pct, lxc or incus", name);
+		return err_set(e, ERR_USAGE, "--backend %s: auto, pct or lxc", name);
 	b = calloc(1, sizeof(*b));
 	if (!b)
 		return err_oom(e);

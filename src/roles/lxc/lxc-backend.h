@@ -68,12 +68,11 @@ struct lxc_facts {
 	bool unprivileged;
 	char *lock; /* owned; another task owns it: its name */
 	char **lines; /* owned; "key = value" of the current configuration that concern us (lxc-edit.h) */
-	bool owns_driver; /* the manager injects the driver itself (incus nvidia.runtime): only verify */
 };
 void lxc_facts_done(struct lxc_facts *f);
 
 struct lxc_backend_ops {
-	const char *name; /* "pct", "lxc", "incus" */
+	const char *name; /* "pct", "lxc" */
 	bool is_pve; /* ids are numbers */
 	int (*open)(struct lxc_backend *b, struct err *e); /* may be NULL */
 	void (*close)(struct lxc_backend *b);
@@ -101,8 +100,7 @@ struct lxc_backend_ops {
 
 extern const struct lxc_backend_ops lxc_backend_pct, lxc_backend_lxc;
 
-/* "auto", "pct", "lxc", "incus". auto: pct when etc/pve is there and the program, incus when its socket is there and no
- * plain LXC container is, else lxc. ERR_LXC_BACKEND when it cannot be used here. */
+/* "auto", "pct", "lxc". auto: pct when etc/pve is there and the program, else lxc. ERR_LXC_BACKEND when it cannot be used here. */
 int lxc_backend_open(const char *name, const struct host *h, const struct lxc_settings *set,
 		     const char *state_dir, struct lxc_backend **ret, struct err *e);
 void lxc_backend_freep(struct lxc_backend **b);

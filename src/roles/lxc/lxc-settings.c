@@ -69,12 +69,10 @@ static int text_copy(char **to, const char *from)
 int lxc_settings_copy(struct lxc_settings *to, const struct lxc_settings *from)
 {
 	*to = from ? *from : (struct lxc_settings){ 0 };
-	to->pct = to->lxcpath = to->incus_socket = to->cache_dir = to->style = to->container_tmp =
-	    to->repo_key = NULL;
+	to->pct = to->lxcpath = to->cache_dir = to->style = to->container_tmp = to->repo_key = NULL;
 	if (!from)
 		return 0;
 	if (text_copy(&to->pct, from->pct) < 0 || text_copy(&to->lxcpath, from->lxcpath) < 0 ||
-	    text_copy(&to->incus_socket, from->incus_socket) < 0 ||
 	    text_copy(&to->cache_dir, from->cache_dir) < 0 || text_copy(&to->style, from->style) < 0 ||
 	    text_copy(&to->container_tmp, from->container_tmp) < 0 ||
 	    text_copy(&to->repo_key, from->repo_key) < 0)
@@ -86,7 +84,6 @@ void lxc_settings_done(struct lxc_settings *s)
 {
 	free(s->pct);
 	free(s->lxcpath);
-	free(s->incus_socket);
 	free(s->cache_dir);
 	free(s->style);
 	free(s->container_tmp);

@@ -9,7 +9,6 @@
 struct lxc_settings {
 	char *pct; /* program; "pct" is looked for in the safe path */
 	char *lxcpath; /* absolute; default <root>/var/lib/lxc or what liblxc says */
-	char *incus_socket; /* NULL = the usual places */
 	char *cache_dir; /* of run files; below the host's root */
 	char *
 	    repo_key; /* fingerprint of the CUDA repository's key, for a mirror that signs by itself; NULL = the vendor's */

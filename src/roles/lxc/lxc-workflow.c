@@ -288,8 +288,6 @@ static int job_look(struct job *j, const char *id, struct err *e)
 	j->opened = true;
 	if (!j->ct.conf.enabled)
 		return report_done(j->result, &j->ct, "not enabled", 0);
-	if (j->ct.facts.owns_driver)
-		return report_done(j->result, &j->ct, "driver injected by the container manager", 0);
 	r = job_plan(j, e);
 	if (r < 0)
 		return r;

@@ -123,7 +123,7 @@ int mok_state_read(const struct vgpu_machine *m, enum mok_state *ret, struct err
 	if (m->secureboot.secure_boot != TRI_YES)
 		return 0;
 	*ret = MOK_NO_KEY;
-	if (!path_exists(m->host->root_fd, MOK_KEY + 1) || !path_exists(m->host->root_fd, MOK_CERT + 1))
+	if (!path_exists(m->host->root_fd, &MOK_KEY[1]) || !path_exists(m->host->root_fd, &MOK_CERT[1]))
 		return 0;
 	return ask_mokutil(m, ret, e);
 }

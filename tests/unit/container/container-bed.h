@@ -514,7 +514,7 @@ static inline void bed_root(struct bed *b)
 
 static inline void bed_env(struct bed *b, const char *const *more)
 {
-	static const char *const usual[] = { "DRIVER_VERSION=" BED_VERSION, "TARGETARCH=amd64",
+	static const char *const usual[] = { ("DRIVER_VERSION=" BED_VERSION), "TARGETARCH=amd64",
 					     "DRIVER_TYPE=passthrough", "DISABLE_VGPU_VERSION_CHECK=true" };
 	_cleanup_strv_ char **list = NULL;
 	_cleanup_(err_done) struct err e = ERR_INIT;

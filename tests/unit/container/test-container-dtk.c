@@ -37,7 +37,7 @@ static void writes_and_reads_the_environment(void **state _unused_)
 static void a_shell_reads_the_same(void **state _unused_)
 {
 	static const char *const in[] = { "V=a'b\"c$(id)\n`d`\\ e", NULL };
-	_cleanup_free_ char *text = NULL, *command = NULL;
+	_cleanup_free_ char *text = NULL;
 	char got[64] = "";
 	FILE *p;
 

@@ -494,7 +494,6 @@ static void digest_alone_is_not_enough(void **state _unused_)
 static void nothing_changes_while_in_use(void **state _unused_)
 {
 	_cleanup_(err_done) struct err e = ERR_INIT;
-	_cleanup_free_ char *before = NULL, *after = NULL;
 	struct bed b;
 
 	bed_ready(&b, NULL);

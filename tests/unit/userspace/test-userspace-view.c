@@ -187,7 +187,7 @@ static void again_costs_nothing(void **state _unused_)
 {
 	struct view_options o = { .profile = DEST_PROFILE_COMPUTE },
 			    other = { .profile = DEST_PROFILE_COMPUTE, .mount = "/elsewhere" };
-	_cleanup_free_ char *before = NULL, *after = NULL, *path = NULL;
+	_cleanup_free_ char *before = NULL, *after = NULL;
 	_cleanup_close_ int root = -EBADF;
 	char first[65], found[65];
 	struct stat st;
