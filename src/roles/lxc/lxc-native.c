@@ -309,14 +309,6 @@ int lxc_native_place(const struct lxc_settings *set, const char *name, struct lx
 
 /* -- start and stop -- */
 
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 static char *log_tail(const char *path)
 {
 	_cleanup_free_ char *text = NULL;
@@ -422,6 +414,7 @@ int lxc_native_stop(const struct lxc_settings *set, const char *name, struct err
 
 /* -- exec -- */
 
+#if HAVE_LXC
 struct output {
 	int fd;
 	pid_t pid;
@@ -445,6 +438,14 @@ static bool output_read(struct output *o)
 	if (n > 0)
 		output_take(o, buf, (size_t)n);
 	return n > 0;
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
 static int wait_for(struct output *o, unsigned timeout_s, int *ret_status, struct err *e)
@@ -485,6 +486,8 @@ static int output_collect(struct output *o, int status, struct err *e)
 	o->text.error = 0;
 	return strbuf_steal(&o->text, &o->x->out) < 0 ? err_oom(e) : 0;
 }
+
+#endif
 
 static unsigned exec_timeout(const struct lxc_settings *set, const struct lxc_exec *x)
 {
