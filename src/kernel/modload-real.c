@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "modload.h"
 
+#include "kmods.h"
 #include "log.h"
 #include "strbuf.h"
 
@@ -129,10 +130,14 @@ int modload_ops_real(const struct host *h, const char *release, struct modload_o
 int modload_ops_real_dir(const struct host *h, const char *dir, struct modload_ops *ret, struct err *e)
 {
 	struct real *k;
+	int r;
 
 	if (!h->is_running)
 		return err_set(e, ERR_USAGE,
 			       "modules are loaded into the running kernel; --root names another machine");
+	r = libkmod_require(e);
+	if (r < 0)
+		return r;
 	k = calloc(1, sizeof(*k));
 	if (!k)
 		return err_oom(e);

@@ -36,3 +36,6 @@ int kmod_attr(const struct host *h, const char *name, const char *attribute, cha
 /* Names below sys/module/<name>/holders and sys/module/<name>/parameters. */
 int kmod_holders(const struct host *h, const char *name, char ***ret);
 int kmod_parameters(const struct host *h, const char *name, char ***ret);
+
+/* Before the first call of libkmod, which loading and unloading need: 0, or ERR_LIBRARY_MISSING. */
+int libkmod_require(struct err *e);

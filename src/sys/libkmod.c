@@ -2,6 +2,7 @@
  *
  * The part of libkmod this program uses, loaded on demand: only loading and unloading modules of the running kernel
  * needs it. Without it kmod_new() fails, and nothing else is called. */
+#include "kmods.h"
 #include "ondemand.h"
 
 #include <errno.h>
@@ -12,6 +13,11 @@ static const struct ondemand library = {
 	.purpose = "loading kernel modules",
 	.packages = "libkmod2 (Debian, Ubuntu) or kmod-libs (RHEL, Fedora)",
 };
+
+int libkmod_require(struct err *e)
+{
+	return ondemand_require(&library, e);
+}
 
 #define FORWARD(type, name, params, args, missing)                                                           \
 	ONDEMAND_FORWARD(library, type, name, params, args, missing)

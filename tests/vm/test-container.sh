@@ -22,8 +22,6 @@ container_tree() {
 	copy_pairs "$to" "$PKG_ROOT/bin/busybox:/bin/busybox" /sbin/ldconfig:/sbin/ldconfig "$NVDRIVER:/usr/local/bin/nvidia-driver"
 	# shellcheck disable=SC2046 # pairs hold no blanks
 	copy_pairs "$to" $(program_libs /bin/kmod "$NVDRIVER") /bin/kmod:/bin/kmod
-	# Loaded on demand.
-	copy_pairs "$to" "$(ldconfig -p | sed -n 's/.*libkmod.so.2 .* => //p' | head -n 1):/usr/lib/x86_64-linux-gnu/libkmod.so.2"
 	ln -s busybox "$to/usr/bin/sh"
 	ln -s ../bin/kmod "$to/usr/sbin/depmod"
 	ln -s nvidia-driver "$to/usr/local/bin/nvdriver"

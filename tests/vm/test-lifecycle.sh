@@ -19,7 +19,10 @@ cp "$MODULES"/nvidia*.ko "$WORK/truncated/"
 truncate -s 2000 "$WORK/truncated/nvidia.ko"
 
 INITRAMFS=$WORK/initramfs
-guest_initramfs "$INITRAMFS" "$VM_DIR/guest/lifecycle.sh" "$MODULES:/modules/good" "$OTHER_KERNEL:/modules/other-kernel" \
+# Peer memory is for machines with a network driver: tests/vm/test-container.sh loads it.
+cp -r "$MODULES" "$WORK/good"
+rm "$WORK/good/nvidia-peermem.ko"
+guest_initramfs "$INITRAMFS" "$VM_DIR/guest/lifecycle.sh" "$WORK/good:/modules/good" "$OTHER_KERNEL:/modules/other-kernel" \
 	"$OTHER_VERSION:/modules/other-version" "$WORK/incomplete:/modules/incomplete" "$WORK/truncated:/modules/truncated"
 tap_guest lifecycle < <(guest_run lifecycle "nvidia.NVreg_OpenRmEnableUnsupportedGpus=1")
 tap_done

@@ -13,6 +13,8 @@ program_libs() {
 	local program unpacked=$PKG_ROOT/usr/lib/x86_64-linux-gnu
 	for program in "$@"; do
 		LD_LIBRARY_PATH=$unpacked ldd "$program" 2>/dev/null | grep -o '/[^ ]*' || true
+		# nvdriver loads this one on demand; what it needs itself nvdriver or kmod is linked with.
+		[ "$program" != "$NVDRIVER" ] || ldconfig -p | sed -n 's/.*libkmod\.so\.2 .* => //p' | head -n 1
 	done | sort -u | while IFS= read -r program; do
 		echo "$program:${program#"$PKG_ROOT"}"
 	done
