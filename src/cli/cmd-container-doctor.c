@@ -15,19 +15,6 @@ static struct host *open_node(const struct app *app, const struct container_opts
 	return host_open(o->host_root ? o->host_root : own ? own : "/", &node, NULL) == 0 ? node : NULL;
 }
 
-static void print_checks(const json_t *checks)
-{
-	const json_t *c;
-	size_t i;
-
-	json_array_foreach (checks, i, c) {
-		out_text("%-8s %-11s %s\n", ui_str(c, "result", "?"), ui_str(c, "check", "?"),
-			 ui_str(c, "text", ""));
-		if (*ui_str(c, "next_step", ""))
-			out_text("%-20s next: %s\n", "", ui_str(c, "next_step", ""));
-	}
-}
-
 static int doctor_cmd(struct app *app, void *opts, int argc _unused_, char **argv _unused_, struct err *e)
 {
 	_cleanup_(container_env_done) struct container_env env = { 0 };
@@ -47,7 +34,7 @@ static int doctor_cmd(struct app *app, void *opts, int argc _unused_, char **arg
 			     json_pack("{s:i,s:i,s:i,s:o}", "failures", (int)count.failures, "warnings",
 				       (int)count.warnings, "unknown", (int)count.unknown, "checks", checks));
 	else {
-		print_checks(checks);
+		ui_checks(checks);
 		json_decref(checks);
 	}
 	if (r < 0)
