@@ -24,8 +24,8 @@ shell_calls() { git grep -nE '\b(system|popen|execlp|execvp) ?\(|"(/bin/)?sh", *
 renames() { git grep -nE '\brename(at2?)? ?\(' -- 'src/*.c' | grep -v '^src/base/publish.c:'; }
 prints() { git grep -nwE 'printf|puts|putchar|fputs|perror|exit' -- 'src/*.c' | grep -v '^src/cli/' | grep -E '[^a-z_](printf|puts|putchar|perror|exit) ?\(|fputs ?\(' | grep -vE '_exit|:[0-9]+:\s*(\*|/\*)'; }
 open_ends() { git grep -nIwE 'TODO|FIXME|XXX|not implemented|unimplemented' -- '*.c' '*.h' '*.md' '*.sh' '*.build' | grep -v '^tools/check-style.sh'; }
-duplicate_slugs() { sed -n 's/^E([A-Z0-9_]*, "\([^"]*\)".*/\1/p' src/base/errcodes.def | sort | uniq -d; }
-bad_statuses() { grep -oE '^E\([A-Z0-9_]+, "[^"]*", [0-9]+' src/base/errcodes.def | grep -vE ', (1|2|3|4|5|6|7|8|9|10|75)$'; }
+duplicate_slugs() { sed -n 's/^E([A-Z0-9_]*, "\([^"]*\)".*/\1/p' src/base/errcodes*.def | sort | uniq -d; }
+bad_statuses() { grep -ohE '^E\([A-Z0-9_]+, "[^"]*", [0-9]+' src/base/errcodes*.def | grep -vE ', (1|2|3|4|5|6|7|8|9|10|75)$'; }
 static_analysis() { cppcheck -j2 --quiet --std=c11 --enable=warning,portability --inline-suppr --suppressions-list=tools/cppcheck.txt \
 	-D__x86_64__ '-Djson_array_foreach(a,i,v)=for(;(v);)' '-Djson_object_foreach(o,k,v)=for(;(v);)' --error-exitcode=0 src tools 2>&1 | grep -E ': (error|warning|portability):'; }
 # Variables cross from sourced files: it sees one file at a time.

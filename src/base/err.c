@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "err.h"
 
+#include "err-container.h"
+#include "err-lxc.h"
+#include "err-vgpu.h"
+
 #include <stdarg.h>
 #include <string.h>
 
@@ -8,6 +12,9 @@ static const struct err_row rows[] = {
 #define E(symbol, slug, exit_status, sentence, next_step)                                                    \
 	{ ERR_##symbol, #symbol, slug, sentence, next_step, exit_status },
 #include "errcodes.def"
+#include "errcodes-container.def"
+#include "errcodes-lxc.def"
+#include "errcodes-vgpu.def"
 #undef E
 };
 
@@ -44,8 +51,9 @@ static int positive(int code)
 static const struct err_row *find_row(int code)
 {
 	code = positive(code);
-	if (code > ERR_FIRST && code < ERR_END)
-		return &rows[code - ERR_FIRST - 1];
+	for (size_t i = 0; code > ERR_FIRST && i < ARRAY_LEN(rows); i++)
+		if (rows[i].code == code)
+			return &rows[i];
 	for (size_t i = 0; i < ARRAY_LEN(errno_rows); i++)
 		if (errno_rows[i].code == code)
 			return &errno_rows[i];

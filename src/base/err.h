@@ -5,9 +5,10 @@
  *
  * Thin wrappers (level 1) return -errno and stay silent. Functions that know the request (level 2)
  * take `struct err *e` last (NULL allowed) and return the same negative code they stored: either
- * -errno or -ERR_xxx. Domain codes start above errno and are listed once, in errcodes.def, with
- * their slug, exit status, sentence and next step. With a NULL object the chaining calls return the code this
- * thread stored last, so `return err_wrap(e, ...)` stays a failure. */
+ * -errno or -ERR_xxx. Domain codes start above errno and are listed once, in errcodes.def (those of
+ * one role in errcodes-<role>.def, err-<role>.h), with their slug, exit status, sentence and next
+ * step. With a NULL object the chaining calls return the code this thread stored last, so
+ * `return err_wrap(e, ...)` stays a failure. */
 
 #include "cleanup.h"
 

@@ -5,6 +5,7 @@
 #include "container-peermem.h"
 #include "interrupt.h"
 #include "log.h"
+#include "err-container.h"
 
 #include <signal.h>
 #include <unistd.h>

@@ -7,6 +7,7 @@
 #include "lxc-live.h"
 #include "lxc-state.h"
 #include "ui.h"
+#include "err-lxc.h"
 
 #include <stdlib.h>
 #include <string.h>

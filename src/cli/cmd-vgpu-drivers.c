@@ -5,6 +5,7 @@
 #include "cmd.h"
 #include "gpu.h"
 #include "vgpu-choice.h"
+#include "err-vgpu.h"
 
 #include <string.h>
 

@@ -11,6 +11,7 @@
 #include "vgpu-state.h"
 #include "vgpu-step1.h"
 #include "vgpu-tools.h"
+#include "err-vgpu.h"
 
 #include <fcntl.h>
 #include <string.h>

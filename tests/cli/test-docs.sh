@@ -29,7 +29,7 @@ while read -r verb; do
 done <<<"$verbs"
 
 page=$("$GENDOC" man nvdriver)
-missing=$(sed -n 's/^ *E([A-Z0-9_]*, *"\([^"]*\)".*/\1/p' "$SRCDIR/src/base/errcodes.def" | while read -r s; do
+missing=$(sed -n 's/^ *E([A-Z0-9_]*, *"\([^"]*\)".*/\1/p' "$SRCDIR"/src/base/errcodes*.def | while read -r s; do
 	grep -qF -- "${s//-/\\-}" <<<"$page" || echo "$s"; done)
 equals "every error slug is documented" "$missing" ""
 if command -v man >/dev/null; then

@@ -3,6 +3,7 @@
 
 #include "strbuf.h"
 #include "ytree.h"
+#include "err-container.h"
 
 #include <ctype.h>
 #include <stdlib.h>

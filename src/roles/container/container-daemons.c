@@ -11,6 +11,7 @@
 #include "process.h"
 #include "spawn.h"
 #include "strbuf.h"
+#include "err-container.h"
 
 #include <errno.h>
 #include <fcntl.h>

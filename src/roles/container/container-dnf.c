@@ -10,6 +10,7 @@
 #include "rpmver.h"
 #include "spawn.h"
 #include "strbuf.h"
+#include "err-container.h"
 
 #include <dirent.h>
 #include <fcntl.h>

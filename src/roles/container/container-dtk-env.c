@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "container-dtk.h"
 #include "strbuf.h"
+#include "err-container.h"
 
 #include <string.h>
 

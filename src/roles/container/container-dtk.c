@@ -11,6 +11,7 @@
 #include "spawn.h"
 #include "strbuf.h"
 #include "tree.h"
+#include "err-container.h"
 
 #include <fcntl.h>
 #include <string.h>

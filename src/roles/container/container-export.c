@@ -6,6 +6,7 @@
 #include "path.h"
 #include "strbuf.h"
 #include "tree.h"
+#include "err-container.h"
 
 #include <errno.h>
 #include <fcntl.h>

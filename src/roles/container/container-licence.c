@@ -6,6 +6,7 @@
 #include "log.h"
 #include "path.h"
 #include "spawn.h"
+#include "err-container.h"
 
 #include <dirent.h>
 #include <fcntl.h>

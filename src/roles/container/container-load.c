@@ -12,6 +12,7 @@
 #include "log.h"
 #include "path.h"
 #include "strbuf.h"
+#include "err-container.h"
 
 #include <errno.h>
 #include <string.h>

@@ -5,6 +5,7 @@
 #include "path.h"
 #include "pci.h"
 #include "strbuf.h"
+#include "err-container.h"
 
 #include <ctype.h>
 #include <fcntl.h>

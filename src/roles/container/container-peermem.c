@@ -10,6 +10,7 @@
 #include "modparams.h"
 #include "path.h"
 #include "strbuf.h"
+#include "err-container.h"
 
 #include <fcntl.h>
 #include <string.h>

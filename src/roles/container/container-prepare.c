@@ -22,6 +22,7 @@
 #include "spawn.h"
 #include "strbuf.h"
 #include "tree.h"
+#include "err-container.h"
 
 #include <fcntl.h>
 #include <limits.h>

@@ -15,6 +15,7 @@
 #include "path.h"
 #include "publish.h"
 #include "strbuf.h"
+#include "err-container.h"
 
 #include <fcntl.h>
 #include <string.h>

@@ -8,6 +8,7 @@
 #include "path.h"
 #include "rpmver.h"
 #include "strbuf.h"
+#include "err-container.h"
 
 #include <dirent.h>
 #include <fcntl.h>

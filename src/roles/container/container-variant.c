@@ -3,6 +3,7 @@
 
 #include "parse.h"
 #include "strbuf.h"
+#include "err-container.h"
 
 #include <stdio.h>
 #include <string.h>

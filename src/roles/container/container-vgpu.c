@@ -6,6 +6,7 @@
 #include "path.h"
 #include "strbuf.h"
 #include "ytree.h"
+#include "err-container.h"
 
 #include <dirent.h>
 #include <fcntl.h>

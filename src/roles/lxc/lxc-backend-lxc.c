@@ -10,6 +10,7 @@
 #include "path.h"
 #include "publish.h"
 #include "strbuf.h"
+#include "err-lxc.h"
 
 #include <dirent.h>
 #include <fcntl.h>

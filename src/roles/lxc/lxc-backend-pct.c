@@ -16,6 +16,7 @@
 #include "publish.h"
 #include "spawn.h"
 #include "strbuf.h"
+#include "err-lxc.h"
 
 #include <dirent.h>
 #include <fcntl.h>

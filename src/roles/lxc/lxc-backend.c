@@ -5,6 +5,7 @@
 #include "path.h"
 #include "spawn.h"
 #include "strbuf.h"
+#include "err-lxc.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -7,6 +7,7 @@
 #include "log.h"
 #include "path.h"
 #include "strbuf.h"
+#include "err-lxc.h"
 
 #include <ctype.h>
 #include <fcntl.h>

@@ -13,6 +13,7 @@
 #include "path.h"
 #include "strbuf.h"
 #include "view.h"
+#include "err-lxc.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -8,6 +8,7 @@
 #include "path.h"
 #include "spawn.h"
 #include "strbuf.h"
+#include "err-lxc.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -11,6 +11,7 @@
 #include "publish.h"
 #include "strbuf.h"
 #include "view.h"
+#include "err-lxc.h"
 
 #include <dirent.h>
 #include <fcntl.h>

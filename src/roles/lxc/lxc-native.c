@@ -6,6 +6,7 @@
 #include "log.h"
 #include "spawn.h"
 #include "strbuf.h"
+#include "err-lxc.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>

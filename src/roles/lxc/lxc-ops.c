@@ -12,6 +12,7 @@
 #include "lxc-verify.h"
 #include "path.h"
 #include "strbuf.h"
+#include "err-lxc.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

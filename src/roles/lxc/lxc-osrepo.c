@@ -5,6 +5,7 @@
 #include "jutil.h"
 #include "path.h"
 #include "pgpkey.h"
+#include "err-lxc.h"
 
 #include <dirent.h>
 #include <fcntl.h>

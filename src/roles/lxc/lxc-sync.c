@@ -8,6 +8,7 @@
 #include "lxc-live.h"
 #include "lxc-state.h"
 #include "strbuf.h"
+#include "err-lxc.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -10,6 +10,7 @@
 #include "lxc-toolkit.h"
 #include "pgpkey.h"
 #include "strbuf.h"
+#include "err-lxc.h"
 
 #include <stdlib.h>
 #include <string.h>

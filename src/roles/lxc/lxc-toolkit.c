@@ -5,6 +5,7 @@
 #include "log.h"
 #include "path.h"
 #include "strbuf.h"
+#include "err-lxc.h"
 
 #include <fcntl.h>
 #include <fnmatch.h>

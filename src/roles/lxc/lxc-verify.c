@@ -9,6 +9,7 @@
 #include "lxc-ldcache.h"
 #include "path.h"
 #include "strbuf.h"
+#include "err-lxc.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

@@ -15,6 +15,7 @@
 #include "lxc-toolkit-step.h"
 #include "lxc-verify.h"
 #include "strbuf.h"
+#include "err-lxc.h"
 
 #include <fcntl.h>
 #include <poll.h>

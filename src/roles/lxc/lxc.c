@@ -7,6 +7,7 @@
 #include "lxc-state.h"
 #include "path.h"
 #include "strbuf.h"
+#include "err-lxc.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

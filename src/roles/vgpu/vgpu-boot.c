@@ -2,6 +2,7 @@
 #include "vgpu-boot.h"
 
 #include "strbuf.h"
+#include "err-vgpu.h"
 
 #include <ctype.h>
 #include <string.h>

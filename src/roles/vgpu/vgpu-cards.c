@@ -4,6 +4,7 @@
 #include "fd.h"
 #include "parse.h"
 #include "strbuf.h"
+#include "err-vgpu.h"
 
 #include <fcntl.h>
 #include <limits.h>

@@ -13,6 +13,7 @@
 #include "strbuf.h"
 #include "tree.h"
 #include "zip.h"
+#include "err-vgpu.h"
 
 #include <fcntl.h>
 #include <string.h>

@@ -4,6 +4,7 @@
 #include "catalog.h"
 #include "cleanup.h"
 #include "strbuf.h"
+#include "err-vgpu.h"
 
 /* From which branch on a kind is asked for how; the newest that is not above the driver's counts. */
 static const struct spelling {

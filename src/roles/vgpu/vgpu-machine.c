@@ -6,6 +6,7 @@
 #include "path.h"
 #include "strbuf.h"
 #include "vgpu-tools.h"
+#include "err-vgpu.h"
 
 #include <ctype.h>
 #include <dirent.h>

@@ -5,6 +5,7 @@
 #include "jutil.h"
 #include "publish.h"
 #include "report.h"
+#include "err-vgpu.h"
 
 #include <string.h>
 #include <sys/stat.h>

@@ -8,6 +8,7 @@
 #include "vgpu-apt.h"
 #include "vgpu-modules.h"
 #include "vgpu-tools.h"
+#include "err-vgpu.h"
 
 #include <string.h>
 

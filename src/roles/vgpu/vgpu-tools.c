@@ -2,6 +2,7 @@
 #include "vgpu-tools.h"
 
 #include "recorded.h"
+#include "err-vgpu.h"
 
 #include <string.h>
 

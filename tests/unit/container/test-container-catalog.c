@@ -3,6 +3,7 @@
 
 #include "container-catalog.h"
 #include "strbuf.h"
+#include "err-container.h"
 
 static const char base_catalog[] =
     "version: 1\n"

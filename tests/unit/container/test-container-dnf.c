@@ -4,6 +4,7 @@
 #include "container-dnf.h"
 #include "spawn.h"
 #include "strbuf.h"
+#include "err-container.h"
 
 static void reads_the_list_of_repositories(void **state _unused_)
 {

@@ -4,6 +4,7 @@
 #include "container-dtk.h"
 #include "interrupt.h"
 #include "strbuf.h"
+#include "err-container.h"
 
 #include <signal.h>
 #include <stdio.h>

@@ -3,6 +3,7 @@
 
 #include "container-ktree.h"
 #include "strbuf.h"
+#include "err-container.h"
 
 struct bed {
 	struct testdir t;

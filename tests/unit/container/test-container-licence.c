@@ -3,6 +3,7 @@
 
 #include "container-licence.h"
 #include "engine.h"
+#include "err-container.h"
 
 struct guest {
 	struct testdir t;

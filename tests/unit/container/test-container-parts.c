@@ -8,6 +8,7 @@
 #include "container-prepare.h"
 #include "container-status.h"
 #include "strbuf.h"
+#include "err-container.h"
 
 /* D20: whole path components, every layer, those above first. */
 static void finds_the_mounts_of_an_export(void **state _unused_)

@@ -2,6 +2,7 @@
 #include "testlib.h"
 
 #include "container-pcicap.h"
+#include "err-container.h"
 
 #include <stdio.h>
 

@@ -4,6 +4,7 @@
 #include "container-peermem.h"
 #include "interrupt.h"
 #include "spawn.h"
+#include "err-container.h"
 
 #include <signal.h>
 #include <stdio.h>

@@ -6,6 +6,7 @@
 
 #include "container-peermem.h"
 #include "container-status.h"
+#include "err-container.h"
 
 #include <sys/file.h>
 

@@ -4,6 +4,7 @@
 #include "container-rdma.h"
 #include "container-update.h"
 #include "strbuf.h"
+#include "err-container.h"
 
 static void chooses_the_newest_that_fits(void **state _unused_)
 {

@@ -4,6 +4,7 @@
 #include "jutil.h"
 #include "lxc-osrepo.h"
 #include "testkey.h"
+#include "err-lxc.h"
 
 #include <stdlib.h>
 

@@ -3,6 +3,7 @@
 
 #include "lxc-toolkit.h"
 #include "strbuf.h"
+#include "err-lxc.h"
 
 #include <stdio.h>
 #include <stdlib.h>

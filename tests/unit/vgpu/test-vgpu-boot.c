@@ -6,6 +6,7 @@
 #include "spawn.h"
 #include "strbuf.h"
 #include "vgpu-boot.h"
+#include "err-vgpu.h"
 
 #define V "GRUB_CMDLINE_LINUX_DEFAULT"
 

@@ -7,6 +7,7 @@
 #include "vgpu-ask.h"
 #include "vgpu-cards.h"
 #include "vgpu-state.h"
+#include "err-vgpu.h"
 
 static struct card card(const char *address, enum card_support support, int group)
 {

@@ -7,6 +7,7 @@
 #include "strbuf.h"
 #include "vgpu-driver.h"
 #include "vgpu-installer.h"
+#include "err-vgpu.h"
 
 #include <string.h>
 
