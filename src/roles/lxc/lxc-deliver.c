@@ -59,6 +59,8 @@ int lxc_deliver_prepare(const struct lxc_ct *ct, enum lxc_delivery d, char *ret_
 	if (r >= 0)
 		r = lxc_live_switch(x, name, e);
 	*ret_switched = r > 0;
+	if (r >= 0 && !ct->facts.unprivileged)
+		r = lxc_live_lock(x, e);
 	return r < 0 ? r : 0;
 }
 
@@ -329,12 +331,18 @@ static int check_plan(struct lxc_ct *ct, struct plan *p, struct err *e)
 
 static int shared_plan(struct lxc_ct *ct, const char *view_id, struct plan *p, struct err *e)
 {
-	_cleanup_free_ char *line = lxc_live_line(ct->x);
+	bool unprivileged = ct->facts.unprivileged;
+	_cleanup_free_ char *line = lxc_live_line(ct->x, unprivileged),
+			    *other = lxc_live_line(ct->x, !unprivileged),
+			    *source = lxc_live_source(ct->x, unprivileged);
 	_cleanup_json_ json_t *record = NULL;
 	json_t *args = lxc_op_args(ct);
 	int r;
 
-	if (!line || !args || json_object_set_new(args, "add", json_pack("[s]", line)) < 0)
+	/* A container that became privileged must not keep the other line. */
+	if (!line || !other || !source || !args ||
+	    json_object_set_new(args, "add", json_pack("[s]", line)) < 0 ||
+	    json_object_set_new(args, "remove", json_pack("[s]", other)) < 0)
 		return err_oom(e);
 	r = plan_add(p, &lxc_op_config, args, "give container %s the shared driver directory", ct->id);
 	if (r < 0)
@@ -350,6 +358,7 @@ static int shared_plan(struct lxc_ct *ct, const char *view_id, struct plan *p, s
 		return r;
 	args = lxc_op_args(ct);
 	if (!args || json_object_set_new(args, "dest", json_string(LXC_LIVE_DEST)) < 0 ||
+	    json_object_set_new(args, "live_dir", json_string(source)) < 0 ||
 	    plan_add(p, &lxc_op_live, args, "mount driver %s in container %s", ct->want.version, ct->id) < 0)
 		return err_oom(e);
 	r = ldconfig_plan(ct, p, false, e);

@@ -6,6 +6,7 @@
 #include "log.h"
 #include "lxc-cache.h"
 #include "lxc-enter.h"
+#include "lxc-locked.h"
 #include "path.h"
 #include "prepare.h"
 #include "publish.h"
@@ -126,7 +127,7 @@ int lxc_live_prepare(const struct lxc *x, const struct lxc_ct_config *conf, cons
 
 /* -- the shared directory -- */
 
-static bool is_mount_point(int dirfd, const char *name)
+bool lxc_mount_is_point(int dirfd, const char *name)
 {
 	struct statx s;
 
@@ -136,7 +137,7 @@ static bool is_mount_point(int dirfd, const char *name)
 
 bool lxc_live_is_mounted(const struct lxc *x)
 {
-	return is_mount_point(AT_FDCWD, x->live_dir);
+	return lxc_mount_is_point(AT_FDCWD, x->live_dir);
 }
 
 int lxc_live_open(const struct lxc *x)
@@ -233,9 +234,9 @@ int lxc_live_mount(const struct lxc *x, const char *version, const char *view_id
 
 	if (!name)
 		return err_oom(e);
-	if (live < 0 || !is_mount_point(live, name)) {
+	if (live < 0 || !lxc_mount_is_point(live, name)) {
 		r = change_begin(x, &c, e);
-		if (r >= 0 && !is_mount_point(c.fd, name)) {
+		if (r >= 0 && !lxc_mount_is_point(c.fd, name)) {
 			(void)unlinkat(c.fd, name, AT_REMOVEDIR);
 			r = view_mount(&c, view_id, name, e);
 		}
@@ -264,6 +265,16 @@ char *lxc_live_link(const struct lxc *x, const char *link)
 	return link_read(fd, link);
 }
 
+/* Containers with the host's rights over mounts have a mount for a link. create: make it for them if it is not there. */
+static int locked_follow(const struct change *c, const char *current, bool create)
+{
+	int r = create ? lxc_locked_make(c->fd, c->x->live_dir) : 0;
+
+	if (r < 0 || !lxc_mount_is_point(c->fd, LXC_LOCKED))
+		return r;
+	return lxc_locked_switch(c->fd, c->x->live_dir, current);
+}
+
 static int links_set(const struct lxc *x, const char *current, const char *previous, struct err *e)
 {
 	_cleanup_(change_done) struct change c = { x, LOCK_INIT, -EBADF };
@@ -275,7 +286,25 @@ static int links_set(const struct lxc *x, const char *current, const char *previ
 		r = publish_symlink(c.fd, "previous", previous);
 	if (r >= 0)
 		r = publish_symlink(c.fd, "current", current);
+	if (r >= 0)
+		r = locked_follow(&c, current, false);
 	return r < 0 ? live_error(x, r, "cannot switch", e) : 0;
+}
+
+int lxc_live_lock(const struct lxc *x, struct err *e)
+{
+	_cleanup_(change_done) struct change c = { x, LOCK_INIT, -EBADF };
+	_cleanup_close_ int live = lxc_live_open(x);
+	_cleanup_free_ char *now = link_read(live, "current");
+	int r;
+
+	if (!now || lxc_locked_is(live, now))
+		return 0;
+	r = change_begin(x, &c, e);
+	if (r < 0)
+		return r;
+	r = locked_follow(&c, now, true);
+	return r < 0 ? live_error(x, r, "cannot make the part for privileged containers of", e) : 0;
 }
 
 int lxc_live_switch(const struct lxc *x, const char *name, struct err *e)
@@ -295,7 +324,7 @@ int lxc_live_rollback(const struct lxc *x, char **ret_name, struct err *e)
 	_cleanup_close_ int fd = lxc_live_open(x);
 	int r;
 
-	if (!before || !is_mount_point(fd, before))
+	if (!before || !lxc_mount_is_point(fd, before))
 		return err_set(e, ERR_UNDO_NOTHING, "no earlier driver is mounted in %s", x->live_dir);
 	r = links_set(x, before, now, e);
 	if (r < 0)
@@ -315,7 +344,7 @@ static int names_list(int fd, char ***ret)
 	rewinddir(d);
 	while (r >= 0 && (de = readdir(d)))
 		if (de->d_name[0] != '.' && strcmp(de->d_name, "current") != 0 &&
-		    strcmp(de->d_name, "previous") != 0)
+		    strcmp(de->d_name, "previous") != 0 && strcmp(de->d_name, LXC_LOCKED) != 0)
 			r = strv_push(ret, de->d_name);
 	(void)closedir(d);
 	return r;
@@ -345,10 +374,19 @@ int lxc_live_prune(const struct lxc *x, struct err *e)
 	return r < 0 ? live_error(x, r, "cannot list", e) : n;
 }
 
-char *lxc_live_line(const struct lxc *x)
+char *lxc_live_source(const struct lxc *x, bool unprivileged)
 {
-	return str_printf("lxc.mount.entry = %s " LXC_LIVE_DEST " none rbind,rslave,ro,create=dir 0 0",
-			  x->live_dir);
+	return str_printf("%s%s", x->live_dir, unprivileged ? "" : "/" LXC_LOCKED);
+}
+
+char *lxc_live_line(const struct lxc *x, bool unprivileged)
+{
+	_cleanup_free_ char *source = lxc_live_source(x, unprivileged);
+
+	return source
+		   ? str_printf("lxc.mount.entry = %s " LXC_LIVE_DEST " none rbind,rslave,ro,create=dir 0 0",
+				source)
+		   : NULL;
 }
 
 /* -- mounts placed into a running container -- */
@@ -379,7 +417,7 @@ static int place_inside(int root_fd, void *arg, json_t **ret _unused_, struct er
 	return 0;
 }
 
-static int mount_clone(const char *path, bool is_dir)
+int lxc_mount_clone(const char *path, bool is_dir)
 {
 	struct {
 		uint64_t attr_set, attr_clr, propagation, userns_fd;
@@ -426,7 +464,7 @@ bool lxc_live_is_placed(const struct lxc_place *place, const char *dest)
 static int place_mount(const char *source, bool is_dir, const struct lxc_place *place, const char *dest,
 		       struct err *e)
 {
-	_cleanup_close_ int tree = mount_clone(source, is_dir);
+	_cleanup_close_ int tree = lxc_mount_clone(source, is_dir);
 	struct placing p = { tree, dest, !is_dir };
 
 	if (tree < 0)

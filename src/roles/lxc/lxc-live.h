@@ -7,6 +7,7 @@
  *   <version>-<id>/  the image of that driver's user-space view, mounted read-only
  *   current          link to the one in use; changed by one rename, which all containers see at once
  *   previous         link to the one before, for rollback
+ *   locked/          the same for containers that could make this file system writable (lxc-locked.h)
  *
  * The tmpfs is read-only except during a change. Mounts end with the boot; nothing of it is state. */
 
@@ -40,8 +41,18 @@ char *lxc_live_link(const struct lxc *x, const char *link);
 int lxc_live_open(const struct lxc *x);
 /* Is the mount there at all? */
 bool lxc_live_is_mounted(const struct lxc *x);
+/* What of it a container gets: all, or, when its root has the host's rights over mounts, the part that nobody can make
+ * writable (lxc-locked.h). Absolute; caller frees. */
+char *lxc_live_source(const struct lxc *x, bool unprivileged);
+/* Makes that part, with what `current` names; nothing happens when it is so or nothing is current. ERR_LXC_LIVE. */
+int lxc_live_lock(const struct lxc *x, struct err *e);
 /* "lxc.mount.entry = …" for a container's configuration. Caller frees. */
-char *lxc_live_line(const struct lxc *x);
+char *lxc_live_line(const struct lxc *x, bool unprivileged);
+/* Is something mounted on this name? */
+bool lxc_mount_is_point(int dirfd, const char *name);
+/* A detached copy of what is mounted at a path (everything below a directory: read-only, no devices), to be attached
+ * elsewhere. A descriptor. */
+int lxc_mount_clone(const char *path, bool is_dir);
 
 /* A copy of the mount placed into the mount name-space of a running container, as its configuration will at the next
  * start. Nothing happens when something is mounted there. */

@@ -193,7 +193,7 @@ static int check_now(const struct lxc_ct *ct, enum lxc_level level, json_t *prob
 static json_t *our_lines(const struct lxc_ct *ct)
 {
 	_cleanup_strv_ char **lines = NULL, **ours = NULL;
-	_cleanup_free_ char *live = lxc_live_line(ct->x);
+	_cleanup_free_ char *live = lxc_live_line(ct->x, ct->facts.unprivileged);
 	int r = lxc_device_lines(&ct->nodes, ct->x->backend->dev_keys, ct->x->host.unified, ct->gpus.all,
 				 lxc_host_path, ct->x->en->host, &lines);
 

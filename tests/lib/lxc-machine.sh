@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+# A host that is a directory, with real LXC containers on it, for tests/real/lxc-*.sh: sourced after tests/cli/lib.sh. The store
+# and the containers' roots are overlays, so that nothing is copied; everything is taken down again by lxc_machine_end.
+#   $host, $lxcpath, $version   machine_or_skip   container NAME [mapped]   inside NAME CMD...   install NAME...
+lxc_cache=${NVD_TEST_CACHE:-$top/.cache}
+version=${NVD_VERSION:-535.261.03}
+lxc_base=${NVD_TEST_ROOT:-$lxc_cache/lxc-base}
+host=$work/host lxcpath=$work/host/var/lib/lxc
+lxc_names=()
+
+lxc_machine_end() {
+	local n m
+	for n in "${lxc_names[@]}"; do lxc-stop -k -P "$lxcpath" -n "$n" 2>/dev/null; done
+	for m in "$host"/run/nvdriver/*/[0-9]* "$host"/run/nvdriver/* "$lxcpath"/*/rootfs "$work/store"; do
+		while mountpoint -q "$m"; do umount -l "$m" || break; done
+	done
+	rm -rf --one-file-system "$work"
+}
+skip_all() { echo "1..0 # SKIP $1"; exit 77; }
+overlay() { # LOWER AT: AT is LOWER, and its changes are beside it
+	mkdir -p "$2" "$2.upper" "$2.work"
+	mount -t overlay -o "lowerdir=$1,upperdir=$2.upper,workdir=$2.work" overlay "$2"
+}
+machine_or_skip() {
+	[ "$(id -u)" = 0 ] || skip_all "needs root"
+	command -v lxc-start >/dev/null || skip_all "no lxc"
+	[ -e "$lxc_cache/store/refs/driver/$version-x86_64" ] || skip_all "no driver $version in $lxc_cache/store"
+	if [ ! -e "$lxc_base/etc/os-release" ]; then
+		command -v mmdebstrap >/dev/null || skip_all "no mmdebstrap"
+		mmdebstrap --variant=minbase bookworm "$lxc_base.part" >"$work/mmdebstrap" 2>&1 ||
+			{ rm -rf "$lxc_base.part"; skip_all "mmdebstrap failed: $(tail -1 "$work/mmdebstrap")"; }
+		mv "$lxc_base.part" "$lxc_base"
+	fi
+	trap lxc_machine_end EXIT
+	chmod 755 "$work"
+	overlay "$lxc_cache/store" "$work/store" 2>"$work/overlay" || skip_all "no overlays here: $(cat "$work/overlay")"
+	export NVDRIVER_STORE=$work/store
+	mkdir -p "$host"/{proc/driver/nvidia/gpus/0000:01:00.0,sys,dev,run,bin,etc/nvdriver,usr/sbin,var/lib/dpkg} "$lxcpath"
+	cp /bin/true "$host/bin/sh"
+	printf '[lxc]\nlxcpath = %s\npct = %s/usr/sbin/pct\nstart-timeout = 20\nnode-wait = 1\nnode-poll-ms = 200\npause = 1\n' "$lxcpath" "$host" >"$host/etc/nvdriver/nvdriver.conf"
+	echo "NVRM version: NVIDIA UNIX x86_64 Kernel Module  $version  x" >"$host/proc/driver/nvidia/version"
+	printf 'Model: \t\t NVIDIA L40\nBus Location: \t 0000:01:00.0\nDevice Minor: \t 0\n' >"$host/proc/driver/nvidia/gpus/0000:01:00.0/information"
+	printf 'Character devices:\n195 nvidia\n511 nvidia-uvm\n\nBlock devices:\n' >"$host/proc/devices"
+	[ ! -e /sys/fs/cgroup/cgroup.controllers ] || { mkdir -p "$host/sys/fs/cgroup"; : >"$host/sys/fs/cgroup/cgroup.controllers"; }
+}
+container() { # NAME [mapped]
+	mkdir -p "$lxcpath/$1"
+	overlay "$lxc_base" "$lxcpath/$1/rootfs"
+	{
+		echo "lxc.include = /usr/share/lxc/config/common.conf"
+		if [ "${2:-}" = mapped ]; then
+			printf 'lxc.include = /usr/share/lxc/config/userns.conf\nlxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\nlxc.rootfs.options = idmap=container\n'
+		fi
+		printf 'lxc.uts.name = %s\nlxc.rootfs.path = dir:%s/%s/rootfs\nlxc.net.0.type = empty\nlxc.init.cmd = /bin/sleep infinity\nlxc.signal.halt = SIGKILL\n' "$1" "$lxcpath" "$1"
+		printf 'lxc.apparmor.profile = unconfined\n'
+	} >"$lxcpath/$1/config"
+	lxc_names+=("$1")
+}
+inside() { local n=$1; shift; lxc-attach -P "$lxcpath" -n "$n" --clear-env -- "$@"; }
+install() { run --root "$host" lxc install "$@" --level static --allow-missing-devices; [ "$rc" = 0 ] || sed 's/^/# /' "$work/out" "$work/err" | head -20; }
