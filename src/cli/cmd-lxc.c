@@ -17,7 +17,7 @@ struct lxc_opts {
 	uint64_t jobs;
 	bool all, no_toolkit, container_toolkit, keep_runfile, apt_clean, replace_packages, graphics, mig,
 	    compat32;
-	bool allow_no_host_driver, allow_missing_devices, rollback, no_rollback, force, debug, fix;
+	bool allow_no_host_driver, allow_missing_devices, rollback, no_rollback, force, debug, fix, cuda_init;
 };
 
 #define O(field) offsetof(struct lxc_opts, field)
@@ -110,6 +110,7 @@ static const struct opt verify_options[] = {
 	COMMON_OPTIONS,
 	{ "level", 0, "LEVEL", "static, device, live; default: all that apply", OPT_STRING, O(level),
 	  "static device live" },
+	{ "cuda-init", 0, NULL, "also run a small program inside that starts CUDA", OPT_FLAG, O(cuda_init) },
 	{ "fix", 0, NULL, "repair what install would", OPT_FLAG, O(fix) },
 	{ "jobs", 'j', "N", "containers at a time; default: processors", OPT_U64, O(jobs) },
 	{ 0 },
@@ -194,6 +195,7 @@ static int options_take(const struct lxc_opts *o, struct lxc_options *opt, struc
 				     .allow_missing_devices = o->allow_missing_devices,
 				     .rollback = !o->no_rollback,
 				     .force = o->force,
+				     .cuda_init = o->cuda_init,
 				     .paths = { o->lxc_config, o->hypervisor_config } };
 	return 0;
 }

@@ -6,6 +6,7 @@
 #include "interrupt.h"
 #include "jutil.h"
 #include "log.h"
+#include "lxc-cuda.h"
 #include "lxc-deliver.h"
 #include "lxc-devices.h"
 #include "lxc-edit.h"
@@ -546,6 +547,44 @@ static int verify_status(const json_t *problems)
 	return status;
 }
 
+static int problem_add(json_t *problems, const char *level, int code, const char *text, struct err *e)
+{
+	return json_array_append_new(problems, json_pack("{s:s, s:s, s:s}", "level", level, "slug",
+							 err_slug(code), "problem", text)) < 0
+		   ? err_oom(e)
+		   : 0;
+}
+
+static int cuda_code(int result)
+{
+	return result == 803			? ERR_LXC_MISMATCH
+	       : result == 100 || result == 999 ? ERR_LXC_DEVICE
+						: ERR_LXC_DRIVER;
+}
+
+/* Asked for, so what cannot be told is a finding too. */
+static int cuda_check(const struct lxc_ct *ct, json_t *problems, json_t *report, struct err *e)
+{
+	_cleanup_(err_done) struct err own = ERR_INIT;
+	_cleanup_free_ char *text = NULL;
+	int result = -1, r;
+
+	if (ct->facts.state != LXC_RUNNING)
+		return problem_add(problems, "cuda", ERR_LXC_STOPPED,
+				   "whether CUDA starts cannot be told: the container is not running", e);
+	r = lxc_cuda_init(ct->x->backend, ct->id, &result, &text, &own);
+	if (r == -ERR_TIMEOUT)
+		return problem_add(problems, "cuda", ERR_LXC_DRIVER,
+				   "cuInit(0) does not return: the driver hangs, a problem of the host", e);
+	if (r < 0) {
+		err_move(e, &own);
+		return r;
+	}
+	if (result >= 0)
+		(void)json_object_set_new(report, "cuda_init", json_integer(result));
+	return text ? problem_add(problems, "cuda", cuda_code(result), text, e) : 0;
+}
+
 static int verify_one(const struct lxc *x, const char *id, struct lxc_result *ret, struct err *e)
 {
 	_cleanup_(lxc_ct_done) struct lxc_ct ct = { 0 };
@@ -559,6 +598,8 @@ static int verify_one(const struct lxc *x, const char *id, struct lxc_result *re
 		return report_done(ret, &ct, "not enabled", 0);
 	(void)drifted(&ct, problems);
 	r = check_now(&ct, x->opt->level, problems, &user, e);
+	if (r >= 0 && x->opt->cuda_init)
+		r = cuda_check(&ct, problems, ret->report, e);
 	if (r < 0)
 		return r;
 	status = verify_status(problems);

@@ -31,6 +31,7 @@ struct lxc_options {
 	bool rollback; /* take everything of this run back after a failure */
 	bool force;
 	enum lxc_level level; /* highest level of verification */
+	bool cuda_init; /* and whether CUDA starts */
 	struct lxc_config_paths paths;
 };
 
