@@ -2,6 +2,7 @@
 #include "container-daemons.h"
 
 #include "container-fabric.h"
+#include "container-kin.h"
 #include "container-licence.h"
 #include "fd.h"
 #include "interrupt.h"
@@ -22,6 +23,8 @@
 #define START_LIMIT_S  120
 #define STOP_LIMIT_MS  5000
 #define STOP_POLL_MS   100
+#define STOP_MANY      16 /* processes of one daemon */
+#define RESTART_MS     1000
 #define FABRIC_POLL_MS 10000
 #define FABRIC_WAIT_S  600
 #define FABRIC_CONFIG  "usr/share/nvidia/nvswitch/fabricmanager.cfg"
@@ -249,7 +252,7 @@ static int find(struct container *c, const struct daemon *d, bool tidy, struct p
 
 	if (r == -ESRCH && tidy)
 		remove_stale(c, d);
-	return r;
+	return r < 0 ? container_kin_find(c->h, d->name, container_kin_is_own, ret) : 0;
 }
 
 int container_daemon_pid(struct container *c, enum container_daemon d, bool tidy, int *ret_pid)
@@ -262,36 +265,29 @@ int container_daemon_pid(struct container *c, enum container_daemon d, bool tidy
 	return 0;
 }
 
-static int start_one(struct container *c, size_t d, struct err *e)
+static const struct daemon *named(const char *comm)
 {
-	int pid, r;
-
-	if (container_daemon_pid(c, (enum container_daemon)d, true, &pid) == 0) {
-		log_info("%s is running already (process %d)", daemons[d].name, pid);
-		return 0;
-	}
-	if (!daemons[d].start)
-		return 0;
-	log_info("starting %s", daemons[d].name);
-	r = daemons[d].start(c, e);
-	if (r < 0)
-		return err_wrap(e, "starting %s", daemons[d].name);
-	return 0;
+	for (size_t d = 0; d < CONTAINER_DAEMON_COUNT; d++)
+		if (process_is_called(comm, daemons[d].name))
+			return &daemons[d];
+	return NULL;
 }
 
-int container_daemons_start(struct container *c, struct err *e)
+bool container_daemon_is_named(const char *comm)
 {
-	for (size_t d = 0; d < CONTAINER_DAEMON_COUNT; d++) {
-		int r;
+	return named(comm);
+}
 
-		if (!daemons[d].wanted(c))
-			continue;
-		r = start_one(c, d, e);
-		if (r < 0)
-			return r;
-		c->started[d] = true;
-	}
-	return 0;
+bool container_daemon_is_ours(struct container *c, int pid)
+{
+	_cleanup_(process_done) struct process p = PROCESS_INIT, by_file = PROCESS_INIT;
+	const struct daemon *d = process_read(c->h, pid, &p) < 0 ? NULL : named(p.comm);
+
+	if (!d)
+		return false;
+	if (pidfile_process(c->h, d->pid_file, d->name, &by_file) == 0 && by_file.pid == pid)
+		return true;
+	return container_kin_is_own(c->h, &p) || container_kin_is_left(c->h, &p);
 }
 
 static bool has_ended(struct container *c, const struct process *was)
@@ -321,18 +317,70 @@ static int stop_one(struct container *c, const struct daemon *d, const struct pr
 	return 0;
 }
 
-int container_daemons_stop(struct container *c, bool stopped[CONTAINER_DAEMON_COUNT], struct err *e)
+/* A daemon may be several processes while it starts, and one may appear while another is stopped. */
+static int stop_all(struct container *c, const struct daemon *d, bool *ret_stopped, struct err *e)
 {
-	for (size_t d = 0; d < CONTAINER_DAEMON_COUNT; d++) {
+	for (unsigned n = 0; n < STOP_MANY; n++) {
 		_cleanup_(process_done) struct process p = PROCESS_INIT;
 		int r;
 
-		if (find(c, &daemons[d], true, &p) < 0)
-			continue;
-		r = stop_one(c, &daemons[d], &p, e);
+		if (find(c, d, true, &p) < 0 &&
+		    container_kin_find(c->h, d->name, container_kin_is_left, &p) < 0)
+			return 0;
+		r = stop_one(c, d, &p, e);
+		if (r < 0)
+			return r;
+		*ret_stopped = true;
+	}
+	return 0;
+}
+
+int container_daemons_stop(struct container *c, bool stopped[CONTAINER_DAEMON_COUNT], struct err *e)
+{
+	for (size_t d = 0; d < CONTAINER_DAEMON_COUNT; d++) {
+		int r = stop_all(c, &daemons[d], &stopped[d], e);
+
 		if (r < 0)
 			return err_object(e, "%s", daemons[d].name);
-		stopped[d] = true;
+	}
+	return 0;
+}
+
+/* -- starting -- */
+
+/* With the modules kept, a dead container's daemon still runs; it answers on a socket nobody sees. */
+static int start_one(struct container *c, size_t d, struct err *e)
+{
+	bool left = false;
+	int pid, r;
+
+	if (container_daemon_pid(c, (enum container_daemon)d, true, &pid) == 0) {
+		log_info("%s is running already (process %d)", daemons[d].name, pid);
+		return 0;
+	}
+	if (!daemons[d].start)
+		return 0;
+	r = stop_all(c, &daemons[d], &left, e);
+	if (r < 0)
+		return r;
+	log_info("starting %s", daemons[d].name);
+	r = daemons[d].start(c, e);
+	if (r < 0)
+		return err_wrap(e, "starting %s", daemons[d].name);
+	return 0;
+}
+
+int container_daemons_start(struct container *c, struct err *e)
+{
+	for (size_t d = 0; d < CONTAINER_DAEMON_COUNT; d++) {
+		int r;
+
+		if (!daemons[d].wanted(c))
+			continue;
+		r = start_one(c, d, e);
+		if (r < 0)
+			return r;
+		c->started[d] = true;
 	}
 	return 0;
 }
@@ -358,14 +406,29 @@ void container_daemons_restart(struct container *c, const bool which[CONTAINER_D
 	}
 }
 
+static bool has_died(struct container *c, size_t d)
+{
+	int pid;
+
+	return c->started[d] && daemons[d].start &&
+	       container_daemon_pid(c, (enum container_daemon)d, false, &pid) < 0;
+}
+
 void container_daemons_supervise(struct container *c)
 {
+	bool died[CONTAINER_DAEMON_COUNT], any = false;
+
+	for (size_t d = 0; d < CONTAINER_DAEMON_COUNT; d++)
+		any |= died[d] = has_died(c, d);
+	if (!any)
+		return;
+	(void)container_sleep(c, RESTART_MS, NULL);
 	for (size_t d = 0; d < CONTAINER_DAEMON_COUNT; d++) {
 		bool which[CONTAINER_DAEMON_COUNT] = { false };
-		int pid;
 
-		if (!c->started[d] || !daemons[d].start ||
-		    container_daemon_pid(c, (enum container_daemon)d, false, &pid) == 0)
+		if (c->kept_signal || interrupt_signal())
+			return;
+		if (!died[d] || !has_died(c, d))
 			continue;
 		log_warn("%s has ended and is started again", daemons[d].name);
 		which[d] = true;

@@ -4,6 +4,7 @@
 #include "container-daemons.h"
 #include "container-export.h"
 #include "container-fabric.h"
+#include "container-kin.h"
 #include "container-licence.h"
 #include "container-unload.h"
 #include "devholders.h"

@@ -4,89 +4,109 @@
 #include "container-daemons.h"
 #include "container-export.h"
 #include "container-hook.h"
+#include "container-kin.h"
 #include "container-nodes.h"
 #include "devholders.h"
-#include "fd.h"
 #include "firmware.h"
 #include "kmods.h"
 #include "log.h"
+#include "process.h"
 #include "strbuf.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define CGROUP_MAX ((size_t)64 << 10)
-#define ID_LEN	   64
+#define ENDING_LIMIT_MS 3000
+#define ENDING_POLL_MS	100
 
 /* -- who has it -- */
 
-/* A container's id is 64 hexadecimal digits somewhere in the process's cgroup path. */
-bool container_id_of(const struct host *h, int pid, char ret[13])
-{
-	_cleanup_free_ char *text = NULL;
-	char path[64];
-	size_t run = 0;
-
-	snprintf(path, sizeof(path), "%d/cgroup", pid);
-	if (read_file_at(h->proc_fd, path, CGROUP_MAX, &text, NULL) < 0)
-		return false;
-	for (const char *p = text; *p; p++) {
-		run = strchr("0123456789abcdef", *p) ? run + 1 : 0;
-		if (run == ID_LEN) {
-			snprintf(ret, 13, "%.12s", p - ID_LEN + 1);
-			return true;
-		}
+struct users {
+	struct strbuf strangers; /* as text */
+	bool daemon_of_others; /* one of them */
+	bool ending; /* somebody is about to let go and is not among the strangers */
+	size_t daemons; /* ours */
+};
+#define USERS_INIT                                                                                           \
+	{                                                                                                    \
+		.strangers = STRBUF_INIT(STRBUF_TEXT_MAX)                                                    \
 	}
-	return false;
+
+static void users_done(struct users *u)
+{
+	strbuf_done(&u->strangers);
 }
 
-static bool is_our_daemon(struct container *c, int pid)
+static void name_stranger(struct container *c, const struct devholder *who, struct users *u)
 {
-	for (size_t d = 0; d < CONTAINER_DAEMON_COUNT; d++) {
-		int own;
+	char id[13];
 
-		if (container_daemon_pid(c, (enum container_daemon)d, false, &own) == 0 && own == pid)
-			return true;
-	}
-	return false;
+	(void)strbuf_printf(&u->strangers, "%s%s (process %d, %s", u->strangers.len ? ", " : "", who->comm,
+			    who->pid, who->nodes[0]);
+	if (container_id_of(c->h, who->pid, id))
+		(void)strbuf_printf(&u->strangers, ", container %s", id);
+	(void)strbuf_puts(&u->strangers, ")");
+	u->daemon_of_others |= container_daemon_is_named(who->comm);
 }
 
-/* Processes with a device node open that are not our daemons, as text; *ret_daemons counts those that are. */
-static int name_strangers(struct container *c, struct strbuf *who, size_t *ret_daemons)
+/* Processes with a device node open. With `patience` those that are ending are no strangers yet. */
+static int find_users(struct container *c, bool patience, struct users *u)
 {
 	_cleanup_(devholders_done) struct devholders l = DEVHOLDERS_INIT;
 	int r = devholders_find(c->h, "/dev/nvidia", &l);
 
 	for (size_t i = 0; r == 0 && i < l.n; i++) {
-		char id[13];
-
-		if (is_our_daemon(c, l.v[i].pid)) {
-			++*ret_daemons;
-			continue;
-		}
-		(void)strbuf_printf(who, "%s%s (process %d, %s", who->len ? ", " : "", l.v[i].comm,
-				    l.v[i].pid, l.v[i].nodes[0]);
-		if (container_id_of(c->h, l.v[i].pid, id))
-			(void)strbuf_printf(who, ", container %s", id);
-		(void)strbuf_puts(who, ")");
+		if (container_daemon_is_ours(c, l.v[i].pid))
+			u->daemons++;
+		else if (patience && process_is_ending(c->h, l.v[i].pid))
+			u->ending = true;
+		else
+			name_stranger(c, &l.v[i], u);
 	}
 	return r == -ENOENT ? 0 : r;
 }
 
-static int in_use(const char *who, struct err *e)
+static int in_use(const struct users *u, struct err *e)
 {
-	err_set(e, ERR_MODULE_IN_USE, "the driver is in use by %s", who);
+	err_set(e, ERR_MODULE_IN_USE, "the driver is in use by %s", strbuf_str(&u->strangers));
 	(void)err_object(e, "nvidia");
+	if (u->daemon_of_others)
+		return err_next(
+		    e, "a daemon named here belongs to the node's own driver (stop its service there) or "
+		       "to another container (remove that), then start again");
 	return err_next(e, "stop these users (or evict the pods that use GPUs), then start again");
+}
+
+/* One look; 1 = somebody is ending, look again. */
+static int check_once(struct container *c, bool patience, struct err *e)
+{
+	_cleanup_(users_done) struct users u = USERS_INIT;
+	_cleanup_(err_done) struct err why = ERR_INIT;
+	json_t *steps = NULL;
+	int r;
+
+	if (find_users(c, patience, &u) == -ENOMEM)
+		return err_oom(e);
+	if (u.strangers.len)
+		return in_use(&u, e);
+	r = modunload_plan(c->h, NULL, &steps, &why);
+	json_decref(steps);
+	if (r == -ERR_MODULE_IN_USE && u.ending)
+		return 1;
+	/* With our daemons alive the count says nothing; they are stopped first. */
+	if (r == -ERR_MODULE_IN_USE && u.daemons && !why.object)
+		return 0;
+	if (r == -ERR_MODULE_IN_USE && u.daemons && !strstr(why.reason ? why.reason : "", "used by module"))
+		return 0;
+	if (r < 0)
+		err_move(e, &why);
+	return r < 0 ? r : 0;
 }
 
 int container_unload_check(struct container *c, struct err *e)
 {
-	_cleanup_(strbuf_done) struct strbuf who = STRBUF_INIT(STRBUF_TEXT_MAX);
-	_cleanup_(err_done) struct err why = ERR_INIT;
+	uint64_t until = c->ops->now_ms(c->ops->arg) + ENDING_LIMIT_MS;
 	_cleanup_(kmods_done) struct kmods k = KMODS_INIT;
-	json_t *steps = NULL;
-	size_t daemons = 0;
 	int r = kmods_read(c->h, &k);
 
 	if (r < 0)
@@ -94,20 +114,12 @@ int container_unload_check(struct container *c, struct err *e)
 				    : err_errno(e, r, "reading the list of loaded modules");
 	if (!kmods_find(&k, "nvidia"))
 		return 0;
-	if (name_strangers(c, &who, &daemons) == -ENOMEM)
-		return err_oom(e);
-	if (who.len)
-		return in_use(strbuf_str(&who), e);
-	r = modunload_plan(c->h, NULL, &steps, &why);
-	json_decref(steps);
-	/* With our daemons alive the count says nothing; they are stopped first. */
-	if (r == -ERR_MODULE_IN_USE && daemons && !why.object)
-		return 0;
-	if (r == -ERR_MODULE_IN_USE && daemons && !strstr(why.reason ? why.reason : "", "used by module"))
-		return 0;
-	if (r < 0)
-		err_move(e, &why);
-	return r < 0 ? r : 0;
+	while ((r = check_once(c, c->ops->now_ms(c->ops->arg) < until, e)) > 0) {
+		r = container_sleep(c, ENDING_POLL_MS, e);
+		if (r < 0)
+			return r;
+	}
+	return r;
 }
 
 /* -- doing it -- */

@@ -6,11 +6,9 @@
 #include "container.h"
 
 /* Whether an unload would succeed once our own daemons have ended: 0, or ERR_MODULE_IN_USE naming who else has the driver (holding
- * modules, processes with their container where it can be seen). Nothing is changed; a daemon that is ours does not count. */
+ * modules, processes with their container where it can be seen). Nothing is changed; a daemon that is ours does not count, a process
+ * that is ending is waited for some seconds. */
 int container_unload_check(struct container *c, struct err *e);
-
-/* The container a process belongs to, by its cgroup: the first 12 digits of its id. False where that cannot be seen. */
-bool container_id_of(const struct host *h, int pid, char ret[13]);
 
 /* Stops the daemons, removes every module of the driver in the order of their holders, puts the firmware search path back as it was
  * found. Nothing loaded is success. When it is refused the daemons that were stopped run again. */

@@ -276,8 +276,9 @@ static inline int bed_kill(void *arg, int pid, uint64_t start_ticks, int signal)
 static inline int bed_wait(void *arg, unsigned ms)
 {
 	struct bed *b = arg;
-	int sig = b->waits < ARRAY_LEN(b->signals) ? b->signals[b->waits] : SIGTERM;
+	int sig = interrupt_signal() ?: b->waits < ARRAY_LEN(b->signals) ? b->signals[b->waits] : SIGTERM;
 
+	interrupt_set(0);
 	if (!b->quiet_waits)
 		note(b, "wait %u ms%s", ms, sig ? ", signal" : "");
 	b->waits++;
@@ -326,6 +327,18 @@ static inline void bed_process(struct bed *b, int pid, const char *comm, const c
 	bed_put(b, path, " ");
 	snprintf(path, sizeof(path), "root/proc/%d/fd/3", pid);
 	assert_int_equal(symlinkat(node, b->t.fd, path), 0);
+}
+
+/* Where a process lives: its mount namespace and, for a container's, the cgroup with that id's first digits. */
+static inline void bed_lives(struct bed *b, const char *who, const char *mount_ns, const char *id)
+{
+	_cleanup_free_ char *dir = str_printf("root/proc/%s/ns", who), *link = str_printf("%s/mnt", dir),
+			    *cgroup = str_printf("root/proc/%s/cgroup", who);
+
+	fixture_dir(&b->t, dir);
+	assert_int_equal(symlinkat(mount_ns, b->t.fd, link), 0);
+	if (id)
+		bed_put(b, cgroup, "0::/machine/libpod-%s%052d/container\n", id, 0);
 }
 
 static const struct {

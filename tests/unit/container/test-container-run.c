@@ -708,15 +708,27 @@ static void dead_daemons_are_started_again(void **state _unused_)
 
 	bed_ready(&b, NULL);
 	b.on_wait = persistence_dies;
-	b.signals[0] = 0;
-	b.signals[1] = SIGTERM;
+	b.signals[0] = b.signals[1] = 0;
+	b.signals[2] = SIGTERM;
 	run_ok(&b, CONTAINER_INIT);
-	EXPECT(&b, UP, ((const struct effect[]){ { "wait 10000 ms", NULL }, { NULL, NULL } }), persistence,
-	       told_to_end, DOWN);
+	EXPECT(&b, UP,
+	       ((const struct effect[]){
+		   { "wait 10000 ms", NULL }, { "wait 1000 ms", "a pause" }, { NULL, NULL } }),
+	       persistence, told_to_end, DOWN);
 	bed_done(&b);
 }
 
-static void persistence_dies_at_the_end(struct bed *b)
+/* podman stop and the runtimes of pods that share the node's process ids: every process of the container gets the signal, in
+ * any order. */
+static void persistence_dies_first(struct bed *b)
+{
+	if (b->waits == 1)
+		bed_process_ends(b, b->next_pid);
+	if (b->waits == 2)
+		interrupt_set(SIGTERM); /* when the pause has just ended */
+}
+
+static void persistence_dies_last(struct bed *b)
 {
 	if (b->waits != 1)
 		return;
@@ -724,19 +736,168 @@ static void persistence_dies_at_the_end(struct bed *b)
 	interrupt_set(SIGTERM); /* arrives while the daemon is looked after */
 }
 
-/* D25: looking after daemons must not lose the signal that ends everything. */
 static void a_signal_beside_a_dead_daemon_ends_it(void **state _unused_)
 {
+	static const struct effect in_the_pause[] = { { "wait 10000 ms", NULL },
+						      { "wait 1000 ms, signal", "D25: looked after" },
+						      { NULL, NULL } };
+	static const struct effect after_it[] = { { "wait 10000 ms", NULL },
+						  { "wait 1000 ms", NULL },
+						  { "wait 10000 ms, signal", NULL },
+						  { NULL, NULL } };
 	struct bed b;
 
 	bed_ready(&b, NULL);
-	b.on_wait = persistence_dies_at_the_end;
+	b.on_wait = persistence_dies_last;
 	memset(b.signals, 0, sizeof(b.signals));
 	run_ok(&b, CONTAINER_INIT);
-	assert_int_equal(b.waits, 1); /* no further one: the signal was there already */
-	EXPECT(&b, UP, ((const struct effect[]){ { "wait 10000 ms", NULL }, { NULL, NULL } }), persistence,
-	       DOWN);
+	EXPECT(&b, UP, in_the_pause, unload, unexport);
+	assert_gone(&b);
+	b.signals[1] = SIGTERM;
+	b.on_wait = persistence_dies;
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, UP, in_the_pause, unload, unexport);
+	b.signals[1] = 0;
+	b.on_wait = persistence_dies_first;
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, UP, after_it, unload, unexport);
 	bed_done(&b);
+}
+
+/* Started again in the moment the container is stopped: it has the card open, its PID file is not there. */
+static void persistence_loses_its_file(struct bed *b)
+{
+	char who[16];
+
+	if (b->waits != 1)
+		return;
+	snprintf(who, sizeof(who), "%d", b->next_pid);
+	bed_lives(b, who, "mnt:[2]", NULL);
+	assert_int_equal(unlinkat(b->t.fd, "root/run/nvidia-persistenced/nvidia-persistenced.pid", 0), 0);
+	bed_process(b, ++b->next_pid, "nvidia-persiste", "/dev/nvidia0"); /* the one it forks */
+	snprintf(who, sizeof(who), "%d", b->next_pid);
+	bed_lives(b, who, "mnt:[2]", NULL);
+}
+
+static void a_daemon_without_its_file_is_ours(void **state _unused_)
+{
+	static const struct effect both[] = { { "kill nvidia-persistenced 15", NULL },
+					      { "kill nvidia-persiste 15", "its own name is enough" },
+					      { NULL, NULL } };
+	struct bed b;
+
+	bed_ready(&b, NULL);
+	bed_lives(&b, "self", "mnt:[2]", NULL);
+	bed_lives(&b, "1", "mnt:[1]", NULL);
+	b.on_wait = persistence_loses_its_file;
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, UP, told_to_end, both, unload, unexport);
+	assert_gone(&b);
+	bed_done(&b);
+}
+
+/* A tool that was told to end too: its descriptors are open for a moment more. */
+static void a_tool_is_dying(struct bed *b)
+{
+	if (b->waits == 1) {
+		b->user_of_nvidia = 1;
+		bed_process(b, 77, "nvidia-smi", "/dev/nvidia0");
+		bed_put(b, "root/proc/77/status",
+			"Name:\tnvidia-smi\nSigPnd:\t0000000000000000\n"
+			"ShdPnd:\t0000000000004000\n");
+	}
+	if (b->waits == 3) {
+		b->user_of_nvidia = 0;
+		bed_process_ends(b, 77);
+	}
+	write_modules(b);
+}
+
+static void a_tool_never_dies(struct bed *b)
+{
+	if (b->waits < 3)
+		a_tool_is_dying(b);
+}
+
+static void who_is_ending_is_waited_for(void **state _unused_)
+{
+	static const struct effect moments[] = { { "wait 100 ms", "D25" },
+						 { "wait 100 ms", NULL },
+						 { NULL, NULL } };
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	struct bed b;
+
+	bed_ready(&b, NULL);
+	memset(b.signals, 0, sizeof(b.signals));
+	b.signals[0] = SIGTERM;
+	b.on_wait = a_tool_is_dying;
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, UP, told_to_end, moments, DOWN);
+	/* Not for ever: it has a name then. */
+	b.on_wait = a_tool_never_dies;
+	b.quiet_waits = true;
+	b.o.grace_s = 8;
+	assert_int_equal(bed_run(&b, CONTAINER_INIT, &e), -ERR_MODULE_IN_USE);
+	assert_non_null(strstr(e.reason, "nvidia-smi (process 77, /dev/nvidia0)"));
+	EXPECT(&b, UP);
+	bed_done(&b);
+}
+
+#define DEAD "aaaaaaaaaaaa"
+
+/* Killed with all process ids shared: the daemon is left, its PID file went with the container's root. */
+static void a_dead_containers_daemon_is_taken_over(void **state _unused_)
+{
+	static const struct effect old[] = { { "kill nvidia-persiste 15",
+					       "D23: by name, holder, dead container" },
+					     { "remove nvidia", NULL },
+					     { NULL, NULL } };
+	static const struct {
+		const char *ns, *id; /* of the daemon */
+		const char *other_ns, *other_id; /* of a process called "other" beside it */
+		const char *other;
+		bool ours;
+	} cases[] = {
+		{ "mnt:[7]", DEAD, NULL, NULL, NULL, true },
+		{ "mnt:[7]", DEAD, "mnt:[7]", DEAD, "nv-fabricmanage", true },
+		{ "mnt:[7]", DEAD, "mnt:[8]", "bbbbbbbbbbbb", "sleep", true }, /* elsewhere */
+		{ "mnt:[7]", DEAD, "mnt:[7]", NULL, "nvidia-driver", false },
+		{ "mnt:[7]", DEAD, "mnt:[9]", DEAD, "bash", false },
+		{ "mnt:[7]", NULL, NULL, NULL, NULL, false }, /* a service of the node */
+		{ "mnt:[1]", DEAD, NULL, NULL, NULL, false }, /* the node's mounts */
+		{ NULL, DEAD, NULL, NULL, NULL, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		_cleanup_(err_done) struct err e = ERR_INIT;
+		struct bed b;
+		int r;
+
+		bed_ready(&b, NULL);
+		bed_lives(&b, "self", "mnt:[2]", NULL);
+		bed_lives(&b, "1", "mnt:[1]", NULL);
+		bed_load(&b, "nvidia", "535.0.9");
+		bed_process(&b, 500, "nvidia-persiste", "/dev/nvidia0");
+		if (cases[i].ns)
+			bed_lives(&b, "500", cases[i].ns, cases[i].id);
+		bed_process(&b, 501, cases[i].other ?: "other", NULL);
+		if (cases[i].other_ns)
+			bed_lives(&b, "501", cases[i].other_ns, cases[i].other_id);
+		r = bed_run(&b, CONTAINER_INIT, &e);
+		if (cases[i].ours) {
+			assert_ok(r, &e);
+			if (cases[i].other && strcmp(cases[i].other, "sleep") != 0)
+				assert_non_null(strstr(strbuf_str(&b.record), "kill nvidia-persiste 15\n"));
+			else
+				EXPECT(&b, old, UP, told_to_end, DOWN);
+		} else {
+			assert_int_equal(r, -ERR_MODULE_IN_USE);
+			assert_non_null(strstr(e.reason, "nvidia-persiste (process 500, /dev/nvidia0"));
+			assert_non_null(strstr(e.next, "to another container (remove that)"));
+			EXPECT(&b, nothing);
+		}
+		bed_done(&b);
+	}
 }
 
 /* D23: with shared process ids a stale PID file names a stranger. */
@@ -1015,6 +1176,8 @@ TEST_MAIN(cmocka_unit_test(starts_builds_once_and_ends), cmocka_unit_test(builds
 	  cmocka_unit_test(leaves_the_driver_in_use), cmocka_unit_test(a_daemon_that_does_not_end_is_no_end),
 	  cmocka_unit_test(dead_daemons_are_started_again),
 	  cmocka_unit_test(a_signal_beside_a_dead_daemon_ends_it),
+	  cmocka_unit_test(a_daemon_without_its_file_is_ours), cmocka_unit_test(who_is_ending_is_waited_for),
+	  cmocka_unit_test(a_dead_containers_daemon_is_taken_over),
 	  cmocka_unit_test(strangers_are_not_signalled), cmocka_unit_test(the_hook_is_there_while_we_are),
 	  cmocka_unit_test(status_says_users_fabric_and_licence), cmocka_unit_test(takes_the_wanted_flavour),
 	  cmocka_unit_test(firmware_can_be_switched_off),

@@ -6,6 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <signal.h>
 
 static void reads_stat(void **state _unused_)
 {
@@ -119,8 +121,45 @@ static void reads_ourselves(void **state _unused_)
 	assert_int_equal(host_open("/", &h, NULL), 0);
 	assert_int_equal(process_read(h, getpid(), &p), 0);
 	assert_true(p.start_ticks > 0 && strncmp(p.comm, "test-sys-process", 15) == 0);
+	assert_int_equal(p.parent, getppid());
+	host_freep(&h);
+}
+
+/* A child that must not hear the signal yet, then a killed one nobody has waited for. */
+static void knows_who_is_ending(void **state _unused_)
+{
+	_cleanup_(processes_done) struct processes all = PROCESSES_INIT;
+	struct host *h = NULL;
+	sigset_t term;
+	bool found = false;
+	pid_t pid;
+
+	(void)sigemptyset(&term);
+	(void)sigaddset(&term, SIGTERM);
+	assert_int_equal(sigprocmask(SIG_BLOCK, &term, NULL), 0);
+	pid = fork();
+	if (pid == 0)
+		for (;;)
+			(void)pause();
+	assert_true(pid > 0);
+	assert_int_equal(sigprocmask(SIG_UNBLOCK, &term, NULL), 0);
+	assert_int_equal(host_open("/", &h, NULL), 0);
+	assert_false(process_is_ending(h, pid));
+	assert_int_equal(kill(pid, SIGTERM), 0);
+	assert_true(process_is_ending(h, pid));
+	assert_int_equal(processes_read(h, &all), 0);
+	for (size_t i = 0; i < all.n; i++) {
+		assert_true(i == 0 || all.v[i - 1].pid < all.v[i].pid);
+		found |= all.v[i].pid == pid && all.v[i].parent == getpid();
+	}
+	assert_true(found);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitid(P_PID, (id_t)pid, NULL, WEXITED | WNOWAIT), 0);
+	assert_true(process_is_ending(h, pid));
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	host_freep(&h);
 }
 
 TEST_MAIN(cmocka_unit_test(reads_stat), cmocka_unit_test(believes_only_the_process_that_wrote_the_file),
-	  cmocka_unit_test(a_pid_file_is_a_file), cmocka_unit_test(reads_ourselves))
+	  cmocka_unit_test(a_pid_file_is_a_file), cmocka_unit_test(reads_ourselves),
+	  cmocka_unit_test(knows_who_is_ending))

@@ -25,7 +25,7 @@ start() {
 		-v /run/nvidia:/run/nvidia:rshared -e TARGETARCH=amd64 -e KERNEL_MODULE_TYPE=open $VARIABLES --workdir /drivers \
 		--rootfs "/srv/$name/root" nvidia-driver "$@"
 	[ "$RC" = 0 ] || not_ok "the bed: container $name starts" "$OUT" "$ERR"
-	echo "$OUT" >"/srv/$name/cid"
+	P inspect -f '{{.State.Pid}}' "$name" >"/srv/$name/pid"
 }
 said() { cut -d' ' -f4- "/srv/$1/log"; }
 state() { sed -n 's/.*"state": "\([a-z]*\)".*/\1/p' $status 2>/dev/null | head -n 1; }
@@ -40,8 +40,8 @@ until_ok() {
 	done
 }
 uptime_s() { cut -d. -f1 /proc/uptime; }
-# What the container ended with, as podman's monitor left it; fails while it runs.
-exit_status() { cat "/run/libpod/exits/$(cat "/srv/$1/cid")" 2>/dev/null; }
+# What the container ended with; fails while it runs. podman is asked only once that is over: it is slow here.
+exit_status() { [ ! -d "/proc/$(cat "/srv/$1/pid")" ] && P wait "$1"; }
 is_ready_or_ended() { [ "$(state)" = ready ] || exit_status "$1" >/dev/null; }
 log_has() { said "$1" | grep -q "$2"; }
 
