@@ -8,6 +8,7 @@
 #include "log.h"
 #include "lxc-ops.h"
 #include "parse.h"
+#include "vgpu-ops.h"
 
 #include <fcntl.h>
 #include <getopt.h>
@@ -280,7 +281,7 @@ static int app_open_engine(struct app *app, const struct cmd *cmd, const struct 
 	else
 		flags |= ENGINE_STORE_CREATE;
 	/* Journals may name the roles' operations: known before the first is read. */
-	if (lxc_register_ops() < 0)
+	if (lxc_register_ops() < 0 || vgpu_register_ops() < 0)
 		return err_oom(e);
 	app->lxc_settings = &config->lxc;
 	app->container_defaults = &config->container;

@@ -43,6 +43,7 @@
 	X(vgpu_fetch) \
 	X(vgpu_patch) \
 	X(vgpu_guest) \
+	X(vgpu_license) \
 	X(vgpu) \
 	X(runfile_info) \
 	X(runfile_list) \

@@ -40,6 +40,15 @@ static void print_types(const json_t *types)
 	}
 }
 
+static void print_license(const json_t *server)
+{
+	if (json_is_object(server))
+		out_text("licences      https://%s:%lld, container %s, health %s\n",
+			 ui_str(server, "address", "?"),
+			 (long long)json_integer_value(json_object_get(server, "port")),
+			 ui_str(server, "container", "?"), ui_str(server, "health", "?"));
+}
+
 static void print_status(const json_t *s)
 {
 	const json_t *group;
@@ -57,6 +66,7 @@ static void print_status(const json_t *s)
 		 json_is_true(json_object_get(s, "iommu")) ? "on" : "off", ui_str(s, "signing_key", "?"));
 	print_cards(json_object_get(s, "cards"));
 	print_types(json_object_get(s, "types"));
+	print_license(json_object_get(json_object_get(s, "license"), "server"));
 	json_array_foreach (json_object_get(s, "deployments"), i, group)
 		out_text("changed       %s\n", json_string_value(group));
 }
@@ -118,7 +128,9 @@ const struct cmd cmd_vgpu_doctor = {
 		       "mode, "
 		       "other drivers, whether branch and kernel go together and which pair would, modules "
 		       "for the next kernel, "
-		       "daemons, types, and guests that ask for a type that is gone.\n\nExit status 10 when "
+		       "daemons, types, guests that ask for a type that is gone, and the licence server, if "
+		       "there is one "
+		       "of ours.\n\nExit status 10 when "
 		       "a check did not "
 		       "end well.",
 	.flags = CMD_STORE_READ,

@@ -86,7 +86,9 @@ static int is_wanted(struct back *b, const char *group, struct err *e)
 	if (said)
 		return json_is_true(said);
 	(void)snprintf(key, sizeof(key), "remove_%s", group);
-	r = ask_yes(&b->ask, key, true, "Take back what was done for \"%s\"? ", group);
+	/* Guests' tokens are signed with these keys: only a plain answer removes them. */
+	r = ask_yes(&b->ask, key, strcmp(group, "license_keys") != 0, "Take back what was done for \"%s\"? ",
+		    group);
 	if (r < 0 || json_object_set_new(b->said, group, json_boolean(r)) < 0)
 		return err_oom(e);
 	return r;
@@ -199,9 +201,13 @@ static int remove_cmd(struct app *app, void *opts, int argc _unused_, char **arg
 	"--dry-run shows every file change as a diff and every command.\n\n"                                 \
 	"The answers file is one JSON object. Its keys: proceed, dist_upgrade, no_card, card, unknown_card " \
 	"(native, unlock or "                                                                                \
-	"stop), branch, passthrough, kernel_pin, iommu_pt, mok_password, reboot, and remove_GROUP "          \
-	"for vgpu remove. "                                                                                  \
-	"--yes answers proceed, kernel_pin, iommu_pt and remove_GROUP with yes, the others with no."
+	"stop), branch, passthrough, kernel_pin, iommu_pt, mok_password, reboot, license_kind (vendor or "   \
+	"server), "                                                                                          \
+	"license_server, license_address, license_port, and remove_GROUP for vgpu remove. --yes answers "    \
+	"proceed, kernel_pin, "                                                                              \
+	"iommu_pt, license_server and remove_GROUP with yes, the others with no; remove_license_keys is "    \
+	"one of the others, "                                                                                \
+	"for guests' tokens are signed with those keys."
 
 const struct cmd cmd_vgpu_step = {
 	.name = "vgpu",

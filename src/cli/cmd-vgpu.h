@@ -39,5 +39,8 @@ int vgpu_may_change(struct app *app, struct err *e);
 /* Step 1, or its plan with --dry-run. */
 int vgpu_step1_run(struct app *app, const struct vgpu_common *o, struct err *e);
 
+/* The menu's question about licences. */
+int vgpu_license_menu(struct app *app, const struct vgpu_common *o, struct err *e);
+
 /* Takes back every deployment of ours, the newest first. `ask`: one question a group. */
 int vgpu_take_back(struct app *app, const struct vgpu_common *o, bool ask, bool force, struct err *e);

@@ -23,6 +23,18 @@ void crypto_common_name(const X509_NAME *name, char *out, size_t size);
 void crypto_hex_pairs(const uint8_t *bytes, size_t len, char *out, size_t size);
 void crypto_serial_text(const ASN1_INTEGER *serial, char *out, size_t size);
 
+/* Locked memory for key material; called before the first key is made or read. */
+void crypto_secure_heap_start(void);
+
+/* Parts of a self-signed certificate: a random serial number, subject and issuer, dates from now on; then extensions, whose
+ * values are written as in openssl.cnf(5). The table ends with value NULL. False with libcrypto's queue filled. */
+struct crypto_extension {
+	int nid;
+	const char *value;
+};
+bool crypto_identify(X509 *x, const char *common_name, unsigned valid_days);
+bool crypto_extend(X509 *x, const struct crypto_extension *extensions);
+
 /* Cleanup adapters for libcrypto's types. */
 #define CRYPTO_CLEANUP(type, name, fn)                                                                       \
 	static inline void name(type **p)                                                                    \

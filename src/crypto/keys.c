@@ -240,7 +240,7 @@ static void secret_done(struct secret *s)
 
 /* 2: the memory is there, but RLIMIT_MEMLOCK or a missing capability let it be swapped. Said once: the heap is made
  * once. */
-static void secure_heap_start(void)
+void crypto_secure_heap_start(void)
 {
 	if (CRYPTO_secure_malloc_initialized())
 		return;
@@ -250,7 +250,7 @@ static void secure_heap_start(void)
 
 static int secret_alloc(struct secret *s, size_t size)
 {
-	secure_heap_start();
+	crypto_secure_heap_start();
 	s->bytes = OPENSSL_secure_zalloc(size);
 	s->size = size;
 	s->len = 0;
@@ -425,23 +425,19 @@ int signer_load(const char *key, const char *cert_path, int passphrase_fd, struc
 
 /* -- key pairs -------------------------------------------------------------------------------------------- */
 
-static const struct {
-	int nid;
-	const char *value;
-} keygen_extensions[] = {
+static const struct crypto_extension keygen_extensions[] = {
 	{ NID_basic_constraints, "critical,CA:FALSE" }, { NID_key_usage, "digitalSignature" },
 	{ NID_ext_key_usage, "codeSigning" },		{ NID_subject_key_identifier, "hash" },
-	{ NID_authority_key_identifier, "keyid" },
+	{ NID_authority_key_identifier, "keyid" },	{ 0, NULL },
 };
 
-static bool keygen_extend(X509 *x)
+bool crypto_extend(X509 *x, const struct crypto_extension *extensions)
 {
 	X509V3_CTX ctx;
 
 	X509V3_set_ctx(&ctx, x, x, NULL, NULL, 0);
-	for (size_t i = 0; i < ARRAY_LEN(keygen_extensions); i++) {
-		X509_EXTENSION *ext =
-		    X509V3_EXT_conf_nid(NULL, &ctx, keygen_extensions[i].nid, keygen_extensions[i].value);
+	for (; extensions->value; extensions++) {
+		X509_EXTENSION *ext = X509V3_EXT_conf_nid(NULL, &ctx, extensions->nid, extensions->value);
 		int added = ext ? X509_add_ext(x, ext, -1) : 0;
 
 		X509_EXTENSION_free(ext);
@@ -451,7 +447,7 @@ static bool keygen_extend(X509 *x)
 	return true;
 }
 
-static bool keygen_identify(X509 *x, const char *common_name, unsigned valid_days)
+bool crypto_identify(X509 *x, const char *common_name, unsigned valid_days)
 {
 	uint8_t serial[20];
 	BIGNUM *bn = NULL;
@@ -479,8 +475,8 @@ static int keygen_certify(EVP_PKEY *key, const char *common_name, unsigned valid
 
 	if (!x)
 		return err_oom(e);
-	if (!keygen_identify(x, common_name, valid_days) || !X509_set_pubkey(x, key) || !keygen_extend(x) ||
-	    !X509_sign(x, key, EVP_sha256()))
+	if (!crypto_identify(x, common_name, valid_days) || !X509_set_pubkey(x, key) ||
+	    !crypto_extend(x, keygen_extensions) || !X509_sign(x, key, EVP_sha256()))
 		return crypto_err(e, ERR_KEY_GENERATE, "cannot make a certificate for \"%s\"", common_name);
 	*ret = TAKE_PTR(x);
 	return 0;
@@ -548,7 +544,7 @@ int keygen_create(int dirfd, const char *common_name, enum keygen_algorithm algo
 	_cleanup_(x509_freep) X509 *x = NULL;
 	int r;
 
-	secure_heap_start();
+	crypto_secure_heap_start();
 	key = EVP_RSA_gen(bits[algorithm]);
 	if (!key)
 		return crypto_err(e, ERR_KEY_GENERATE, "cannot make an RSA-%zu key", bits[algorithm]);

@@ -18,6 +18,10 @@ const struct ask_key ask_keys[] = {
 	{ "iommu_pt", "add iommu=pt although the IOMMU is on" },
 	{ "mok_password", "one-time password for the firmware's key menu" },
 	{ "reboot", "reboot at the end" },
+	{ "license_kind", "vendor or server, for the menu's question about licences" },
+	{ "license_server", "set up a licence server here" },
+	{ "license_address", "address at which guests reach the licence server" },
+	{ "license_port", "port at which guests reach the licence server" },
 	{ "remove_repositories", "take back the repositories" },
 	{ "remove_upgrade", "forget the package upgrade; packages stay" },
 	{ "remove_packages", "remove the packages that were added" },
@@ -26,6 +30,12 @@ const struct ask_key ask_keys[] = {
 	{ "remove_boot", "take back the kernel words" },
 	{ "remove_cards", "take back the passthrough rules" },
 	{ "remove_modules", "take back the module lists" },
+	{ "remove_license_docker", "remove Docker" },
+	{ "remove_license_image", "remove the licence server's image" },
+	{ "remove_license_keys", "remove the licence server's keys: guests' tokens become void" },
+	{ "remove_license_server", "stop and remove the licence server" },
+	{ "remove_license_scripts", "remove the licence scripts for guests" },
+	{ "remove_license_client", "take back this guest's licence settings" },
 	{ 0 },
 };
 

@@ -6,6 +6,7 @@
 #include "report.h"
 #include "strbuf.h"
 #include "vgpu-apt.h"
+#include "vgpu-license-client.h"
 #include "vgpu-modules.h"
 #include "vgpu-state.h"
 #include "vgpu-step1.h"
@@ -398,12 +399,65 @@ static int check_guests(struct doctor *d)
 	return r;
 }
 
+static const char *text_of(const json_t *o, const char *key)
+{
+	const char *text = json_string_value(json_object_get(o, key));
+
+	return text ? text : "";
+}
+
+/* What keeps guests from their licences, the weightiest first; NULL when nothing does. */
+static const char *server_fault(const json_t *s, const char **ret_next)
+{
+	static const struct {
+		const char *key, *value, *text, *next;
+	} rows[] = {
+		{ "keys", "missing", "the licence server's keys are gone", "nvdriver vgpu license server" },
+		{ "keys", "exposed", "others can read the licence server's keys",
+		  "chmod 600 /" LICENSE_CERT_DIR "/*.key /" LICENSE_CERT_DIR "/instance.private.pem" },
+		{ "container", "absent", "the licence server's container is gone",
+		  "nvdriver vgpu license server" },
+		{ "container", "exited", "the licence server's container has ended",
+		  "docker logs " LICENSE_SERVICE },
+		{ "health", "down", "the licence server does not answer", "docker logs " LICENSE_SERVICE },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (strcmp(text_of(s, rows[i].key), rows[i].value) == 0) {
+			*ret_next = rows[i].next;
+			return rows[i].text;
+		}
+	return NULL;
+}
+
+static int check_license(struct doctor *d)
+{
+	json_auto_t *state = NULL;
+	const json_t *server;
+	const char *next = NULL, *fault;
+
+	if (license_state(d->s.en, true, &state, NULL) < 0)
+		return say(d, "license", "unknown", NULL, "the licence server's files cannot be read");
+	server = json_object_get(state, "server");
+	if (!json_is_object(server))
+		return 0;
+	fault = server_fault(server, &next);
+	if (fault)
+		return say(d, "license", "fail", next, "%s", fault);
+	if (!json_is_true(json_object_get(server, "certificate_names_address")))
+		return say(d, "license", "warn",
+			   "move webserver.crt away and run nvdriver vgpu license server again",
+			   "the licence server's certificate does not name %s", text_of(server, "address"));
+	return say(d, "license", "ok", NULL, "the licence server is set up at %s, health %s",
+		   text_of(server, "address"), text_of(server, "health"));
+}
+
 int vgpu_doctor(struct engine *en, json_t **ret_checks, unsigned *ret_findings, struct err *e)
 {
 	static int (*const checks[])(struct doctor *) = {
-		check_host,	     check_repositories, check_boot,	check_iommu,
-		check_key,	     check_cards,	 check_nouveau, check_kernel,
-		check_modules_built, check_daemons,	 check_types,	check_guests,
+		check_host,  check_repositories, check_boot,	check_iommu,	     check_key,
+		check_cards, check_nouveau,	 check_kernel,	check_modules_built, check_daemons,
+		check_types, check_guests,	 check_license,
 	};
 	_cleanup_(doctor_done) struct doctor d = { .state = { .lock = LOCK_INIT } };
 	int r = doctor_open(&d, en, e);
@@ -474,18 +528,22 @@ int vgpu_status(struct engine *en, json_t **ret, struct err *e)
 {
 	_cleanup_(doctor_done) struct doctor d = { .state = { .lock = LOCK_INIT } };
 	const struct catalog_driver *branch;
+	json_auto_t *license = NULL;
 	int r = doctor_open(&d, en, e);
 
 	if (r < 0)
 		return r;
 	branch = present_branch(&d);
-	*ret = json_pack("{s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:s?, s:b, s:b, s:s, s:o, s:o, s:o, s:O}",
-			 "pve_version", d.s.machine.pve_version, "kernel", d.s.machine.kernel, "step",
-			 vgpu_state_get(&d.state, "STEP"), "card", vgpu_state_get(&d.state, "CARD"), "branch",
-			 branch ? branch->branch : NULL, "driver_version", d.driver, "pinned_kernel",
-			 d.s.machine.pinned, "iommu", (int)d.s.machine.iommu_on, "secure_boot",
-			 (int)(d.s.machine.secureboot.secure_boot == TRI_YES), "signing_key",
-			 mok_state_word(d.s.mok), "cards", cards_json(&d), "types", types_json(&d),
-			 "deployments", deployments_json(en, d.state.target), "steps", d.state.steps);
+	r = license_state(en, true, &license, e);
+	if (r < 0)
+		return r;
+	*ret = json_pack(
+	    "{s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:s?, s:b, s:b, s:s, s:o, s:o, s:o, s:O, s:O}", "pve_version",
+	    d.s.machine.pve_version, "kernel", d.s.machine.kernel, "step", vgpu_state_get(&d.state, "STEP"),
+	    "card", vgpu_state_get(&d.state, "CARD"), "branch", branch ? branch->branch : NULL,
+	    "driver_version", d.driver, "pinned_kernel", d.s.machine.pinned, "iommu",
+	    (int)d.s.machine.iommu_on, "secure_boot", (int)(d.s.machine.secureboot.secure_boot == TRI_YES),
+	    "signing_key", mok_state_word(d.s.mok), "cards", cards_json(&d), "types", types_json(&d),
+	    "deployments", deployments_json(en, d.state.target), "steps", d.state.steps, "license", license);
 	return *ret ? 0 : err_oom(e);
 }

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vgpu-ops.h"
+
+#include "vgpu-license-keys.h"
+
+int vgpu_register_ops(void)
+{
+	static const struct op_type *const all[] = {
+		&license_op_apt_key,
+		&license_op_keys,
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(all); i++)
+		if (op_type_register(all[i]) < 0)
+			return -ENOMEM;
+	return 0;
+}
