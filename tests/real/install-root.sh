@@ -7,6 +7,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
 export NVDRIVER=${NVDRIVER:-$top/build/src/cli/nvdriver}
 . "$top/tests/cli/lib.sh"
+. "$top/tests/lib/debian-root.sh"
 cache=${NVD_TEST_CACHE:-$top/.cache}
 store=${NVD_STORE:-${STORE:-$cache/store}}
 version=${NVD_VERSION:-535.261.03}
@@ -15,13 +16,7 @@ root=$work/root
 
 [ "$(id -u)" = 0 ] || { echo "1..0 # SKIP needs root for chroot"; exit 77; }
 [ -e "$store/refs/driver/$version-x86_64" ] || { echo "1..0 # SKIP no driver $version in $store"; exit 77; }
-if [ ! -e "$base/etc/os-release" ]; then
-	command -v debootstrap >/dev/null || { echo "1..0 # SKIP no debootstrap"; exit 77; }
-	mirror=$(apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 'Created-By: Packages' | awk '$1=="bookworm"{print $2;exit}')
-	debootstrap --variant=minbase bookworm "$base.part" "$mirror" >"$work/debootstrap" 2>&1 ||
-		{ rm -rf "$base.part"; echo "1..0 # SKIP debootstrap failed: $(tail -1 "$work/debootstrap")"; exit 77; }
-	mv "$base.part" "$base"
-fi
+debian_base "$base"
 cp -a --reflink=auto "$base" "$root"
 
 # Every name with kind, mode, owner, link text and content. Times of directories change when something comes and goes.

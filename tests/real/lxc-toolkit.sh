@@ -8,6 +8,7 @@ top=$(cd "$here/../.." && pwd)
 export NVDRIVER=${NVDRIVER:-$top/build/src/cli/nvdriver}
 helper=${TOOLKIT_CHROOT:-${NVDRIVER%/src/cli/nvdriver}/tests/toolkit-chroot}
 . "$top/tests/cli/lib.sh"
+. "$top/tests/lib/debian-root.sh"
 cache=${NVD_TEST_CACHE:-$top/.cache}
 base=${NVD_TEST_ROOT:-$cache/install-base}
 root=$work/root
@@ -19,13 +20,7 @@ for tool in gpg dpkg-deb dpkg-scanpackages apt-ftparchive python3; do
 	command -v "$tool" >/dev/null || skip_all "no $tool"
 done
 [ -x "$helper" ] || skip_all "no $helper"
-if [ ! -e "$base/etc/os-release" ]; then
-	command -v debootstrap >/dev/null || skip_all "no debootstrap"
-	mirror=$(apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 'Created-By: Packages' | awk '$1=="bookworm"{print $2;exit}')
-	debootstrap --variant=minbase bookworm "$base.part" "$mirror" >"$work/debootstrap" 2>&1 ||
-		{ rm -rf "$base.part"; skip_all "debootstrap failed: $(tail -1 "$work/debootstrap")"; }
-	mv "$base.part" "$base"
-fi
+debian_base "$base"
 cp -a --reflink=auto "$base" "$root"
 
 # -- the repository --
