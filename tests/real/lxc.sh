@@ -34,7 +34,7 @@ export NVDRIVER_STORE=$work/store
 
 mkdir -p "$host"/{proc/driver/nvidia/gpus/0000:01:00.0,sys,dev,run,bin,etc/nvdriver,usr/sbin,var/lib/dpkg} "$lxcpath"
 cp /bin/true "$host/bin/sh"
-printf '[lxc]\nlxcpath = %s\npct = %s/usr/sbin/pct\nstart-timeout = 3\nnode-wait = 1\nnode-poll-ms = 200\npause = 1\n' "$lxcpath" "$host" >"$host/etc/nvdriver/nvdriver.conf"
+printf '[lxc]\nlxcpath = %s\npct = %s/usr/sbin/pct\nstart-timeout = 3\nexec-timeout = 10\nnode-wait = 1\nnode-poll-ms = 200\npause = 1\n' "$lxcpath" "$host" >"$host/etc/nvdriver/nvdriver.conf"
 echo "NVRM version: NVIDIA UNIX x86_64 Kernel Module  $version  x" >"$host/proc/driver/nvidia/version"
 printf 'Model: \t\t NVIDIA L40\nBus Location: \t 0000:01:00.0\nDevice Minor: \t 0\n' >"$host/proc/driver/nvidia/gpus/0000:01:00.0/information"
 printf 'Character devices:\n195 nvidia\n511 nvidia-uvm\n\nBlock devices:\n' >"$host/proc/devices"

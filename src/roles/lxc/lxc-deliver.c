@@ -4,19 +4,25 @@
 #include "fd.h"
 #include "jutil.h"
 #include "log.h"
-#include "lxc-cache.h"
 #include "lxc-devices.h"
+#include "lxc-edit.h"
 #include "lxc-enter.h"
+#include "lxc-installer.h"
 #include "lxc-live.h"
 #include "lxc-ops.h"
 #include "lxc-state.h"
+#include "lxc-verify.h"
 #include "path.h"
 #include "strbuf.h"
+#include "tree.h"
 #include "view.h"
 #include "err-lxc.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define STATUS_MAX ((size_t)64 << 20)
 #define CONF_FILE  "etc/ld.so.conf.d/00-nvdriver.conf"
@@ -327,41 +333,174 @@ static int check_plan(struct lxc_ct *ct, struct plan *p, struct err *e)
 												: 0;
 }
 
-/* -- shared -- */
+/* -- what an earlier delivery left -- */
 
-static int shared_plan(struct lxc_ct *ct, const char *view_id, struct plan *p, struct err *e)
+struct before {
+	bool line; /* the configuration has the shared directory */
+	bool placed; /* it is mounted in the running container */
+	json_t *gone; /* owned; entries that take its files out */
+};
+
+static void before_done(struct before *b)
+{
+	json_decref(b->gone);
+}
+
+/* Links of the other two deliveries, all into one directory. */
+static int links_of(int root, const char *dir, json_t *gone)
+{
+	_cleanup_close_ int fd = path_open_at(root, dir, O_RDONLY | O_DIRECTORY, 0, PATH_IN_ROOT);
+	int copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3), r = 0;
+	DIR *d = copy < 0 ? NULL : fdopendir(copy);
+	const struct dirent *de;
+
+	while (d && r >= 0 && (de = readdir(d))) {
+		char target[sizeof(LXC_LIVE_CURRENT)] = "";
+		_cleanup_free_ char *path = NULL;
+
+		if (readlinkat(fd, de->d_name, target, sizeof(target)) < (ssize_t)sizeof(target) ||
+		    memcmp(target, LXC_LIVE_CURRENT "/", sizeof(target)) != 0)
+			continue;
+		path = str_printf("%s/%s", dir, de->d_name);
+		r = path ? lxc_entry_absent(gone, path) : -ENOMEM;
+	}
+	if (d)
+		(void)closedir(d);
+	return r;
+}
+
+static int small_files_gone(int root, json_t *gone)
+{
+	int r = path_exists(root, CONF_FILE) ? lxc_entry_absent(gone, CONF_FILE) : 0;
+
+	if (r >= 0)
+		r = links_of(root, "usr/bin", gone);
+	for (size_t i = 0; r >= 0 && i < ARRAY_LEN(share_map); i++) {
+		_cleanup_free_ char *dir = strndup(share_map[i].in_root, strlen(share_map[i].in_root) - 1);
+
+		r = dir ? links_of(root, dir, gone) : -ENOMEM;
+	}
+	return r;
+}
+
+static int tree_file_gone(const struct tree_entry *entry, void *arg)
+{
+	json_t *gone = arg;
+	_cleanup_free_ char *path = str_printf(LXC_LIVE_DEST "/%s", entry->path);
+
+	/* Before what is there already: a directory goes after its files. */
+	return path && json_array_insert_new(gone, 0,
+					     json_pack("{s:s, s:s}", "path", path, "type", "absent")) >= 0
+		   ? 0
+		   : -ENOMEM;
+}
+
+static int tree_gone(int root, json_t *gone)
+{
+	_cleanup_close_ int fd = path_open_at(root, LXC_LIVE_DEST, O_RDONLY | O_DIRECTORY, 0, PATH_IN_ROOT);
+
+	return fd < 0 ? 0 : tree_walk(fd, TREE_SORTED, tree_file_gone, gone);
+}
+
+static int before_look(const struct lxc_ct *ct, int root, enum lxc_delivery d, struct before *ret,
+		       struct err *e)
+{
+	_cleanup_free_ char *line = lxc_live_line(ct->x, false), *other = lxc_live_line(ct->x, true);
+	_cleanup_(before_done) struct before b = { .gone = json_array() };
+	int r = 0;
+
+	if (!line || !other || !b.gone)
+		return err_oom(e);
+	b.line = d != LXC_DELIVERY_SHARED &&
+		 (lxc_lines_contain(ct->facts.lines, line) || lxc_lines_contain(ct->facts.lines, other));
+	b.placed = lxc_live_is_placed(&ct->place, LXC_LIVE_DEST);
+	/* A copy that the mount hides is not to be seen, nor in anybody's way. */
+	if (root >= 0 && d != LXC_DELIVERY_TREE && !b.placed)
+		r = tree_gone(root, b.gone);
+	if (r >= 0 && root >= 0 && d == LXC_DELIVERY_RUN)
+		r = small_files_gone(root, b.gone);
+	if (r >= 0 && d == LXC_DELIVERY_RUN && path_exists(root, LXC_LIVE_DEST))
+		r = lxc_entry_absent(b.gone, LXC_LIVE_DEST);
+	if (r < 0)
+		return err_errno(e, r, "cannot look at the driver in container %s", ct->id);
+	b.placed &= d != LXC_DELIVERY_SHARED;
+	*ret = b;
+	b = (struct before){ 0 };
+	return 0;
+}
+
+/* A container that became privileged must not keep the other line. */
+static int line_plan(struct lxc_ct *ct, bool wanted, struct plan *p, struct err *e)
 {
 	bool unprivileged = ct->facts.unprivileged;
 	_cleanup_free_ char *line = lxc_live_line(ct->x, unprivileged),
-			    *other = lxc_live_line(ct->x, !unprivileged),
-			    *source = lxc_live_source(ct->x, unprivileged);
-	_cleanup_json_ json_t *record = NULL;
+			    *other = lxc_live_line(ct->x, !unprivileged);
 	json_t *args = lxc_op_args(ct);
-	int r;
 
-	/* A container that became privileged must not keep the other line. */
-	if (!line || !other || !source || !args ||
-	    json_object_set_new(args, "add", json_pack("[s]", line)) < 0 ||
-	    json_object_set_new(args, "remove", json_pack("[s]", other)) < 0)
+	if (!line || !other || !args ||
+	    (wanted && json_object_set_new(args, "add", json_pack("[s]", line)) < 0) ||
+	    json_object_set_new(args, "remove",
+				wanted ? json_pack("[s]", other) : json_pack("[s, s]", line, other)) < 0)
 		return err_oom(e);
-	r = plan_add(p, &lxc_op_config, args, "give container %s the shared driver directory", ct->id);
-	if (r < 0)
+	return plan_add(p, &lxc_op_config, args, "%s container %s",
+			wanted ? "give the shared driver directory to"
+			       : "take the shared driver directory from",
+			ct->id) < 0
+		   ? err_oom(e)
+		   : 0;
+}
+
+static int mount_plan(struct lxc_ct *ct, const struct op_type *type, const char *sentence, struct plan *p,
+		      struct err *e)
+{
+	_cleanup_free_ char *source = lxc_live_source(ct->x, ct->facts.unprivileged);
+	json_t *args = lxc_op_args(ct);
+
+	if (!source || !args || json_object_set_new(args, "dest", json_string(LXC_LIVE_DEST)) < 0 ||
+	    json_object_set_new(args, "live_dir", json_string(source)) < 0)
 		return err_oom(e);
-	r = lxc_power_plan(ct, p, e);
+	return plan_add(p, type, args, "%s container %s", sentence, ct->id) < 0 ? err_oom(e) : 0;
+}
+
+/* What every delivery begins with: the container runs, and what others left is out of the way. */
+static int begin_plan(struct lxc_ct *ct, int root, const struct before *b, struct plan *p, struct err *e)
+{
+	int r = b->line ? line_plan(ct, false, p, e) : 0;
+
+	if (r >= 0)
+		r = lxc_power_plan(ct, p, e);
 	if (r >= 0)
 		r = ldconfig_plan(ct, p, true, e);
+	if (r >= 0 && root >= 0)
+		r = obstacles_plan(ct, root, p, e);
+	if (r >= 0 && b->placed)
+		r = mount_plan(ct, &lxc_op_unlive, "unmount the shared driver directory in", p, e);
+	if (r >= 0 && json_array_size(b->gone))
+		r = add_files(ct, p, json_incref(b->gone), NULL, "take out the files of the earlier delivery",
+			      e);
+	return r;
+}
+
+/* -- shared -- */
+
+static int shared_plan(struct lxc_ct *ct, int root, const char *view_id, struct plan *p, struct err *e)
+{
+	_cleanup_(before_done) struct before b = { 0 };
+	_cleanup_json_ json_t *record = NULL;
+	int r = before_look(ct, root, LXC_DELIVERY_SHARED, &b, e);
+
+	if (r >= 0)
+		r = line_plan(ct, true, p, e);
+	if (r >= 0)
+		r = begin_plan(ct, root, &b, p, e);
 	if (r >= 0 && *view_id)
 		r = view_files(ct, view_id, &record, e);
 	if (r >= 0 && record)
 		r = small_files_plan(ct, LXC_DELIVERY_SHARED, record, p, e);
-	if (r < 0)
-		return r;
-	args = lxc_op_args(ct);
-	if (!args || json_object_set_new(args, "dest", json_string(LXC_LIVE_DEST)) < 0 ||
-	    json_object_set_new(args, "live_dir", json_string(source)) < 0 ||
-	    plan_add(p, &lxc_op_live, args, "mount driver %s in container %s", ct->want.version, ct->id) < 0)
-		return err_oom(e);
-	r = ldconfig_plan(ct, p, false, e);
+	if (r >= 0)
+		r = mount_plan(ct, &lxc_op_live, "mount the shared driver directory in", p, e);
+	if (r >= 0)
+		r = ldconfig_plan(ct, p, false, e);
 	return r < 0 ? r : check_plan(ct, p, e);
 }
 
@@ -401,15 +540,16 @@ static int tree_entries(const struct lxc_ct *ct, const json_t *files, json_t **r
 	return 0;
 }
 
-static int tree_plan(struct lxc_ct *ct, const char *view_id, struct plan *p, struct err *e)
+static int tree_plan(struct lxc_ct *ct, int root, const char *view_id, struct plan *p, struct err *e)
 {
 	_cleanup_free_ char *object = NULL, *base = NULL;
+	_cleanup_(before_done) struct before b = { 0 };
 	_cleanup_json_ json_t *record = NULL;
 	json_t *entries = NULL;
-	int r = lxc_power_plan(ct, p, e);
+	int r = before_look(ct, root, LXC_DELIVERY_TREE, &b, e);
 
 	if (r >= 0)
-		r = ldconfig_plan(ct, p, true, e);
+		r = begin_plan(ct, root, &b, p, e);
 	if (r >= 0 && *view_id)
 		r = view_files(ct, view_id, &record, e);
 	if (r < 0)
@@ -430,97 +570,40 @@ static int tree_plan(struct lxc_ct *ct, const char *view_id, struct plan *p, str
 
 /* -- run -- */
 
-/* Which releases know an option; 0 = all. Those of the specification's table, in its order. */
-static const struct {
-	const char *option;
-	unsigned since, until;
-} installer_options[] = {
-	{ "--silent", 0, 0 },
-	{ "--accept-license", 0, 0 },
-	{ "--no-kernel-module", 0,
-	  0 }, /* never left out: without it an installation in a container always fails */
-	{ "--no-x-check", 0, 0 },
-	{ "--no-nouveau-check", 0, 0 },
-	{ "--no-nvidia-modprobe", 319, 0 },
-	{ "--no-dkms", 304, 0 },
-	{ "--no-backup", 0, 0 },
-	{ "--no-check-for-alternate-installs", 340, 0 },
-	{ "--skip-depmod", 510, 0 },
-	{ "--no-systemd", 455, 0 },
-	{ "--no-rebuild-initramfs", 510, 0 },
-	{ "--no-install-compat32-libs", 346, 0 },
-};
-
-int lxc_installer_options(const char *version, const char *tmpdir, const char *log_file, char ***ret)
+static bool is_installed(const struct lxc_ct *ct, int root)
 {
-	unsigned long branch = strtoul(version, NULL, 10);
-	_cleanup_free_ char *log = str_printf("--log-file-name=%s", log_file),
-			    *tmp = str_printf("--tmpdir=%s", tmpdir);
-	_cleanup_strv_ char **v = NULL;
-	int r = log && tmp ? 0 : -ENOMEM;
+	_cleanup_(lxc_static_done) struct lxc_static now = { 0 };
 
-	for (size_t i = 0; r >= 0 && i < ARRAY_LEN(installer_options); i++)
-		if (branch >= installer_options[i].since &&
-		    (!installer_options[i].until || branch <= installer_options[i].until))
-			r = strv_push(&v, installer_options[i].option);
-	if (r >= 0)
-		r = strv_push(&v, log);
-	if (r >= 0)
-		r = strv_push(&v, tmp);
-	if (r < 0)
-		return r;
-	*ret = TAKE_PTR(v);
-	return 0;
+	return root >= 0 && path_exists(root, "usr/bin/nvidia-uninstall") &&
+	       lxc_static_check(root, -EBADF, ct->x->host.machine, &now, NULL) >= 0 && !now.problem &&
+	       now.version && strcmp(now.version, ct->want.version) == 0;
 }
 
-static int installer_plan(struct lxc_ct *ct, const char *file, const char *tmp, struct plan *p, struct err *e)
+static int record_plan(struct lxc_ct *ct, struct plan *p, struct err *e)
 {
-	_cleanup_strv_ char **options = NULL;
-	json_t *argv = argv_of(file, NULL);
+	_cleanup_free_ char *inside = record_inside(ct, LXC_DELIVERY_RUN);
+	json_t *entries = json_array();
 
-	if (lxc_installer_options(ct->want.version, tmp, "/var/log/nvidia-installer.log", &options) < 0)
+	if (!inside || !entries || lxc_entry_text(entries, LXC_RECORD_INSIDE, inside, 0644) < 0)
 		return err_oom(e);
-	for (char **o = options; argv && *o; o++)
-		(void)json_array_append_new(argv, json_string(*o));
-	return add_exec(ct, p, argv, argv_of("nvidia-uninstall", "--silent", NULL),
-			ct->x->set->install_timeout_s, ERR_LXC_INSTALLER, "run the vendor's installer", e);
+	return add_files(ct, p, entries, NULL, "write the record", e);
 }
 
-static int push_plan(struct lxc_ct *ct, const char *from, const char *to, struct plan *p, struct err *e)
+static int run_plan(struct lxc_ct *ct, int root, struct plan *p, struct err *e)
 {
-	json_t *args = lxc_op_args(ct);
-
-	if (!args || json_object_set_new(args, "from", json_string(from)) < 0 ||
-	    json_object_set_new(args, "to", json_string(to)) < 0 ||
-	    json_object_set_new(args, "mode", json_integer(0755)) < 0)
-		return err_oom(e);
-	return plan_add(p, &lxc_op_push, args, "push the run file into container %s", ct->id) < 0 ? err_oom(e)
-												  : 0;
-}
-
-static int run_plan(struct lxc_ct *ct, struct plan *p, struct err *e)
-{
-	const struct lxc *x = ct->x;
-	const char *tmp = x->set->container_tmp;
-	_cleanup_free_ char *from = NULL, *to = NULL, *name = NULL;
-	int r = lxc_power_plan(ct, p, e);
+	_cleanup_(before_done) struct before b = { 0 };
+	int r = before_look(ct, root, LXC_DELIVERY_RUN, &b, e);
 
 	if (r < 0)
 		return r;
-	name = ct->conf.runfile ? strdup(ct->conf.runfile)
-				: str_printf("NVIDIA-Linux-%s-%s.run", x->host.machine, ct->want.version);
-	to = name ? str_printf("%s/%s", tmp, name) : NULL;
-	if (!to)
-		return err_oom(e);
-	if (!x->en->dry_run)
-		r = lxc_cache_ensure(x, &ct->conf, ct->want.version, &from, e);
+	/* Nothing is fetched for a container that has it. */
+	if (!b.line && !b.placed && !json_array_size(b.gone) && is_installed(ct, root))
+		return check_plan(ct, p, e);
+	r = begin_plan(ct, root, &b, p, e);
 	if (r >= 0)
-		r = push_plan(ct, from ? from : name, to, p, e);
+		r = lxc_installer_plan(ct, p, e);
 	if (r >= 0)
-		r = installer_plan(ct, to, tmp, p, e);
-	if (r >= 0 && !x->opt->keep_runfile)
-		r = add_exec(ct, p, argv_of("rm", "-f", to, NULL), NULL, 0, 0, "remove the pushed run file",
-			     e);
+		r = record_plan(ct, p, e);
 	return r < 0 ? r : check_plan(ct, p, e);
 }
 
@@ -535,17 +618,15 @@ int lxc_deliver_plan(struct lxc_ct *ct, enum lxc_delivery d, const char *view_id
 	if (root >= 0) {
 		r = lxc_ct_os(ct, &os, e);
 		os_release_done(&os);
-		if (r >= 0)
-			r = obstacles_plan(ct, root, p, e);
 	}
 	if (r < 0)
 		return r;
 	switch (d) {
 	case LXC_DELIVERY_TREE:
-		return tree_plan(ct, view_id, p, e);
+		return tree_plan(ct, root, view_id, p, e);
 	case LXC_DELIVERY_RUN:
-		return run_plan(ct, p, e);
+		return run_plan(ct, root, p, e);
 	default:
-		return shared_plan(ct, view_id, p, e);
+		return shared_plan(ct, root, view_id, p, e);
 	}
 }

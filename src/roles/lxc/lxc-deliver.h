@@ -21,8 +21,5 @@ int lxc_deliver_plan(struct lxc_ct *ct, enum lxc_delivery d, const char *view_id
 
 /* Packages in the text of dpkg's status file that bring a driver; names, sorted. Caller frees. Pure. */
 int lxc_packaged_drivers(struct span dpkg_status, char ***ret);
-/* Options of the vendor's installer for user space alone, by version: an option a release does not know aborts it.
- * Caller frees. Pure. */
-int lxc_installer_options(const char *version, const char *tmpdir, const char *log_file, char ***ret);
 /* Links and small files a view needs in a container (entries of lxc-files). files: the "files" of the view's record. Pure. */
 int lxc_view_entries(const json_t *files, bool lib32, bool graphics, const char *record_text, json_t **ret);

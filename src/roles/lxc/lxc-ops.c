@@ -7,10 +7,12 @@
 #include "jutil.h"
 #include "log.h"
 #include "lxc-enter.h"
+#include "lxc-installer.h"
 #include "lxc-live.h"
 #include "lxc-toolkit-step.h"
 #include "lxc-verify.h"
 #include "path.h"
+#include "publish.h"
 #include "strbuf.h"
 #include "err-lxc.h"
 
@@ -362,14 +364,38 @@ static int lxc_files_undo(const struct plan_ctx *c, const json_t *args, const js
 	return 0;
 }
 
+static bool is_covered(const struct plan_ctx *c, const json_t *args)
+{
+	_cleanup_(lxc_place_done) struct lxc_place place = { 0 };
+	_cleanup_subject_ struct lxc_subject s = { 0 };
+
+	return lxc_subject_open(c, args, &s, NULL) >= 0 && place_of(&s, &place, NULL) >= 0 &&
+	       lxc_live_is_placed(&place, LXC_LIVE_DEST);
+}
+
+/* The shared directory may be mounted over a copy that was taken out for it: what is seen there is not the copy's. */
 static int lxc_files_changed(const struct plan_ctx *c, const json_t *args, const json_t *undo, json_t *list,
 			     struct err *e)
 {
 	struct files_job j = { c, args, undo, FILES_CHANGED, -EBADF };
 	_cleanup_json_ json_t *found = NULL;
 	int r = files_run(&j, &found, e);
+	bool covered = r >= 0 && json_array_size(found) && is_covered(c, args);
+	json_t *o;
+	size_t i;
 
-	return r < 0 ? r : json_array_extend(list, found) < 0 ? err_oom(e) : 0;
+	if (r < 0)
+		return r;
+	json_array_foreach (found, i, o) {
+		const char *path = json_string_value(o);
+
+		if (covered && path &&
+		    strncmp(path, "/" LXC_LIVE_DEST "/", strlen("/" LXC_LIVE_DEST "/")) == 0)
+			continue;
+		if (json_array_append(list, o) < 0)
+			return err_oom(e);
+	}
+	return 0;
 }
 
 static int lxc_files_show(const struct plan_ctx *c, const json_t *args, struct strbuf *out)
@@ -541,6 +567,50 @@ const struct op_type lxc_op_live = {
 	.stage = stage_nothing,
 	.apply = live_apply,
 	.undo = live_undo,
+};
+
+static int unlive_apply(const struct plan_ctx *c, const json_t *args, const json_t *undo _unused_,
+			struct err *e)
+{
+	_cleanup_(lxc_place_done) struct lxc_place place = { 0 };
+	_cleanup_subject_ struct lxc_subject s = { 0 };
+	int r = lxc_subject_open(c, args, &s, e);
+
+	if (r >= 0)
+		r = place_of(&s, &place, e);
+	if (r < 0 || place.init_pid <= 0)
+		return r;
+	return lxc_live_unplace(&place, arg_text(args, "dest"), e);
+}
+
+static int unlive_undo(const struct plan_ctx *c, const json_t *args, const json_t *undo, struct err *e)
+{
+	_cleanup_(err_done) struct err own = ERR_INIT;
+
+	if (live_apply(c, args, undo, &own) < 0)
+		log_warn("%s",
+			 own.reason ? own.reason : "the shared driver is back with the next start only");
+	(void)e;
+	return 0;
+}
+
+static int unlive_check(const struct plan_ctx *c, const json_t *args, struct err *e)
+{
+	_cleanup_(lxc_place_done) struct lxc_place place = { 0 };
+	_cleanup_subject_ struct lxc_subject s = { 0 };
+	int r = lxc_subject_open(c, args, &s, e);
+
+	if (r >= 0)
+		r = place_of(&s, &place, e);
+	return r < 0 ? r : place.init_pid <= 0 || !lxc_live_is_placed(&place, arg_text(args, "dest"));
+}
+
+const struct op_type lxc_op_unlive = {
+	.name = "lxc-unlive",
+	.check = unlive_check,
+	.stage = stage_nothing,
+	.apply = unlive_apply,
+	.undo = unlive_undo,
 };
 
 /* An empty file for the node to be bound over, made by the container's own root. */
@@ -833,16 +903,34 @@ static int push_apply(const struct plan_ctx *c, const json_t *args, const json_t
 	return r < 0 ? r : push_digest_check(&s, to, fd, e);
 }
 
+/* The file and what a killed push left under another name. */
+static int push_take_away(int root_fd, void *arg, json_t **ret _unused_, struct err *e)
+{
+	const char *to = arg, *name;
+	_cleanup_close_ int parent = path_open_parent(root_fd, to, false, PATH_IN_ROOT, &name);
+
+	if (parent < 0)
+		return 0;
+	(void)publish_sweep(parent);
+	return unlinkat(parent, name, 0) < 0 && errno != ENOENT
+		   ? err_errno(e, -errno, "cannot remove %s in the container", to)
+		   : 0;
+}
+
 static int push_undo(const struct plan_ctx *c, const json_t *args, const json_t *undo _unused_,
 		     struct err *e _unused_)
 {
+	_cleanup_(lxc_place_done) struct lxc_place place = { 0 };
 	_cleanup_(err_done) struct err own = ERR_INIT;
 	_cleanup_subject_ struct lxc_subject s = { 0 };
 	const char *to = arg_text(args, "to");
-	char *const argv[] = { (char *)"rm", (char *)"-f", (char *)to, NULL };
+	int r = to ? lxc_subject_open(c, args, &s, &own) : -EINVAL;
 
-	if (to && lxc_subject_open(c, args, &s, &own) >= 0 &&
-	    lxc_run(s.b, s.id, "removing the pushed file", argv, 0, NULL, &own) < 0)
+	if (r >= 0)
+		r = place_of(&s, &place, &own);
+	if (r >= 0)
+		r = lxc_inside(&place, 0, FILES_TIMEOUT_S, push_take_away, (void *)to, NULL, &own);
+	if (r < 0)
 		log_warn("%s", own.reason ? own.reason : "the pushed file stays");
 	return 0;
 }
@@ -940,6 +1028,7 @@ int lxc_register_ops(void)
 	static const struct op_type *const all[] = { &lxc_op_config, &lxc_op_power, &lxc_op_files,
 						     &lxc_op_exec,   &lxc_op_live,  &lxc_op_nodes,
 						     &lxc_op_ready,  &lxc_op_push,  &lxc_op_check,
+						     &lxc_op_unlive, &lxc_op_space, &lxc_op_installer,
 						     &lxc_op_toolkit };
 
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)

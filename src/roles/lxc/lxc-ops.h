@@ -22,6 +22,8 @@ extern const struct op_type lxc_op_files;
 extern const struct op_type lxc_op_exec;
 /* "lxc-live": {"dest": "usr/lib/nvdriver"}: the shared directory mounted into a running container now. */
 extern const struct op_type lxc_op_live;
+/* "lxc-unlive": {"dest", "live_dir"}: the opposite, before another delivery; undo mounts it again. */
+extern const struct op_type lxc_op_unlive;
 /* "lxc-nodes": {"nodes": [{path, major, minor}]}: device nodes bound into a running container now. */
 extern const struct op_type lxc_op_nodes;
 /* "lxc-ready": {"nodes": [...], "ignore_devices": bool}: waits until a command runs inside and every required node is

@@ -632,16 +632,41 @@ int lxc_verify_many(const struct lxc *x, char *const *ids, size_t n, struct lxc_
 
 /* -- remove and rollback -- */
 
+/* The vendor's uninstaller runs inside: a stopped container is started for it, and stopped again. */
+static int undo_begin(const struct lxc *x, const char *id, const char *target, bool *ret_started,
+		      struct err *e)
+{
+	_cleanup_(lxc_facts_done) struct lxc_facts facts = { 0 };
+	_cleanup_json_ json_t *record = NULL;
+	const char *delivery;
+	int r = lxc_record_read(x, target, &record, e);
+
+	*ret_started = false;
+	delivery = r < 0 ? NULL : json_string_value(json_object_get(record, "delivery"));
+	if (r < 0 || x->en->dry_run || !delivery ||
+	    strcmp(delivery, lxc_delivery_name(LXC_DELIVERY_RUN)) != 0)
+		return r;
+	r = x->backend->ops->facts(x->backend, id, &facts, e);
+	if (r < 0 || facts.state != LXC_STOPPED)
+		return r;
+	*ret_started = true;
+	return x->backend->ops->start(x->backend, id, e);
+}
+
 static int take_back(const struct lxc *x, const char *id, bool all, struct lxc_result *ret, struct err *e)
 {
 	_cleanup_(strbuf_done) struct strbuf show = STRBUF_INIT(STRBUF_TEXT_MAX);
 	_cleanup_free_ char *target = str_printf("lxc-%s", id);
 	struct lxc_ct ct = { .x = x };
+	bool started;
 	unsigned n = 0;
-	int r = 0;
+	int r;
 
 	if (!target)
 		return err_oom(e);
+	r = undo_begin(x, id, target, &started, e);
+	if (r < 0)
+		return r;
 	do {
 		_cleanup_(err_done) struct err own = ERR_INIT;
 
@@ -649,11 +674,15 @@ static int take_back(const struct lxc *x, const char *id, bool all, struct lxc_r
 		if (r == -ERR_UNDO_NOTHING && n)
 			break;
 		if (r < 0) {
+			if (started)
+				(void)x->backend->ops->stop(x->backend, id, NULL);
 			err_move(e, &own);
 			return r;
 		}
 		n++;
 	} while (all && !x->en->dry_run);
+	if (started)
+		(void)x->backend->ops->stop(x->backend, id, NULL);
 	if (!x->en->dry_run && all)
 		r = lxc_record_remove(x, target, e);
 	if (r < 0 && r != -ERR_UNDO_NOTHING)

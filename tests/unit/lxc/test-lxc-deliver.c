@@ -3,6 +3,7 @@
 
 #include "lxc-deliver.h"
 #include "lxc-devices.h"
+#include "lxc-installer.h"
 #include "lxc-live.h"
 #include "strbuf.h"
 
@@ -64,14 +65,38 @@ static void test_installer_options(void **state)
 	_cleanup_strv_ char **new = NULL, **old = NULL;
 
 	(void)state;
-	assert_int_equal(lxc_installer_options("535.261.03", "/tmp", "/var/log/x.log", &new), 0);
+	assert_int_equal(lxc_installer_options("535.261.03", SPAN_NULL, "/var/tmp/d", "/var/log/x.log", &new),
+			 0);
 	assert_true(strv_contains(new, "--no-kernel-module"));
 	assert_true(strv_contains(new, "--no-rebuild-initramfs"));
 	assert_true(strv_contains(new, "--log-file-name=/var/log/x.log"));
-	assert_int_equal(lxc_installer_options("418.226.00", "/tmp", "/l", &old), 0);
+	/* The package's own script takes the directory as a word of its own. */
+	assert_string_equal(new[strv_len(new) - 2], "--tmpdir");
+	assert_string_equal(new[strv_len(new) - 1], "/var/tmp/d");
+	assert_int_equal(lxc_installer_options("418.226.00", SPAN_NULL, "/tmp", "/l", &old), 0);
 	assert_true(strv_contains(old, "--no-kernel-module"));
 	assert_false(strv_contains(old, "--no-systemd"));
 	assert_false(strv_contains(old, "--no-rebuild-initramfs"));
+}
+
+/* What the installer says about itself goes before what is known of its release. */
+static void test_installer_help(void **state)
+{
+	const char *help =
+	    "  -s, --silent\n      Run silently.\n  --no-kernel-modules\n      x\n  --no-x-check\n"
+	    "  --dkms, --no-dkms\n  --no-backups-at-all\n";
+	_cleanup_strv_ char **v = NULL, **none = NULL;
+
+	(void)state;
+	assert_int_equal(lxc_installer_options("418.226.00", SPAN(help), "/tmp", "/l", &v), 0);
+	assert_string_equal(v[0], "--silent");
+	assert_string_equal(v[1], "--no-kernel-modules");
+	assert_string_equal(v[2], "--no-x-check");
+	assert_string_equal(v[3], "--no-dkms");
+	assert_int_equal(strv_len(v), 4 + 3);
+	/* Never left out, listed or not. */
+	assert_int_equal(lxc_installer_options("999.1", SPAN("--silent"), "/tmp", "/l", &none), 0);
+	assert_string_equal(none[1], "--no-kernel-module");
 }
 
 static void test_live_names(void **state)
@@ -127,5 +152,5 @@ static void test_device_lines(void **state)
 }
 
 TEST_MAIN(cmocka_unit_test(test_view_entries), cmocka_unit_test(test_packaged),
-	  cmocka_unit_test(test_installer_options), cmocka_unit_test(test_live_names),
-	  cmocka_unit_test(test_device_lines))
+	  cmocka_unit_test(test_installer_options), cmocka_unit_test(test_installer_help),
+	  cmocka_unit_test(test_live_names), cmocka_unit_test(test_device_lines))
