@@ -11,11 +11,14 @@
 
 # The image: user space and modules of the driver, installed by the program under test.
 container_image_unlocked() {
-	local to=$1
+	local to=$1 name
 	[ ! -d "$to" ] || return 0
 	rm -rf "$to.tmp" "$to.node"
 	mkdir -p "$to.tmp" "$to.node"/{proc,sys,var/lib}
 	container_tree "$to.tmp"
+	for name in libpthread.so.0 libdl.so.2 librt.so.1 libm.so.6; do
+		cp "/lib/x86_64-linux-gnu/$name" "$to.tmp/usr/lib/x86_64-linux-gnu/"
+	done
 	if ! DRIVER_VERSION=$DRIVER_VERSION TARGETARCH=amd64 KERNEL_MODULE_TYPE=open \
 		"$NVDRIVER" --root "$to.tmp" --store "$DRIVER_STORE" container build --kernel "$RELEASE" --host-root "$to.node" \
 		>"$LOG_DIR/container-image" 2>&1; then
@@ -24,6 +27,8 @@ container_image_unlocked() {
 		exit 1
 	fi
 	rm -rf "$to.node" "$to.tmp/run/nvidia"
+	# As it were if the program had run inside.
+	ln -sfn /usr/local/bin/nvidia-driver "$to.tmp/usr/src/nvidia-$DRIVER_VERSION/mkprecompiled"
 	mv "$to.tmp" "$to"
 }
 
@@ -33,7 +38,7 @@ modules_build fakegpu
 system_image
 mkdir -p "$CACHE/images"
 find "$CACHE/images" -mindepth 1 -maxdepth 1 -mtime +1 -exec rm -rf {} +
-image=$CACHE/images/$(sha256sum "$NVDRIVER" "$VM_DIR/lib/containerroot.sh" | sha256sum | cut -c1-12)
+image=$CACHE/images/$(sha256sum "$NVDRIVER" "$VM_DIR/lib/containerroot.sh" "$VM_DIR/test-container-real.sh" | sha256sum | cut -c1-12)
 locked driver container_image_unlocked "$image"
 
 bed=$WORK/bed

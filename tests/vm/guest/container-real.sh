@@ -6,7 +6,7 @@ card=0000:41:00.0
 dmesg -n 1
 mkdir -p /var/lib/nvdriver /srv/store/up /srv/store/work /run/nvidia /srv/node /srv/image
 for share in node image; do
-	mount -t 9p -o trans=virtio,version=9p2000.L,ro,cache=loose $share /srv/$share || not_ok "the bed: share $share"
+	mount -t 9p -o trans=virtio,version=9p2000.L,ro,cache=loose,msize=262144 $share /srv/$share || not_ok "the bed: share $share"
 done
 mount -t overlay -o lowerdir=/srv/node,upperdir=/srv/store/up,workdir=/srv/store/work overlay /var/lib/nvdriver ||
 	not_ok "the bed: a store"
@@ -21,7 +21,6 @@ from=$(cut -d' ' -f1 /proc/uptime)
 start one /bed/over:/srv/image init
 ready "the driver container gets ready" one
 echo "from podman run to ready: $(cut -d' ' -f1 /proc/uptime | awk -v from="$from" '{ print $1 - from }') s"
-said one
 [ "$(state)" = ready ] || finish
 is "nothing was built and no user space copied" "$(said one | grep -c 'nothing to build\|user space of driver .* is in place')" 2
 is "load order" "$(nvidia_modules)" "nvidia nvidia_uvm nvidia_modeset"

@@ -12,7 +12,8 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
 done
 mount -t ext4 /dev/vda /system || not_ok "the bed: the system's disk is there"
 mount -t 9p -o trans=virtio,version=9p2000.L,ro,cache=loose bed /system/bed || not_ok "the bed: the test's files are there"
-cp -a /lib/modules/* /system/lib/modules/
+mkdir -p "/system/lib/modules/$(uname -r)"
+cp -a "/lib/modules/$(uname -r)/." "/system/lib/modules/$(uname -r)/"
 cp /system.service /system/etc/systemd/system/nvdriver-test.service
 trap - EXIT
 umount /sys/kernel/security /sys /run /proc
