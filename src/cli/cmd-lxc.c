@@ -3,6 +3,7 @@
 
 #include "config.h"
 #include "log.h"
+#include "lxc-boot.h"
 #include "lxc-live.h"
 #include "lxc-state.h"
 #include "lxc-workflow.h"
@@ -17,7 +18,8 @@ struct lxc_opts {
 	uint64_t jobs;
 	bool all, no_toolkit, container_toolkit, keep_runfile, apt_clean, replace_packages, graphics, mig,
 	    compat32;
-	bool allow_no_host_driver, allow_missing_devices, rollback, no_rollback, force, debug, fix, cuda_init;
+	bool allow_no_host_driver, allow_missing_devices, rollback, no_rollback, force, debug, fix, cuda_init,
+	    boot;
 };
 
 #define O(field) offsetof(struct lxc_opts, field)
@@ -120,6 +122,9 @@ static const struct opt sync_options[] = {
 	CHANGE_OPTIONS,
 	{ "prepare", 0, "VERSION", "only fetch, unpack and mount this version, for a planned upgrade",
 	  OPT_STRING, O(prepare) },
+	{ "boot", 0, NULL,
+	  "before containers start: modules, nodes, mounts, configurations; starts and fetches nothing",
+	  OPT_FLAG, O(boot) },
 	{ 0 },
 };
 static const struct opt undo_options[] = {
@@ -305,6 +310,31 @@ static int results_print(struct app *app, const char *command, struct lxc_result
 	return status;
 }
 
+/* A host whose containers have devices has to have them at the next boot too. That this cannot be arranged takes nothing
+ * away from what was done. */
+static void boot_unit(const struct lxc *x, unsigned steps, int status, struct strbuf *text)
+{
+	_cleanup_(err_done) struct err own = ERR_INIT;
+	_cleanup_strv_ char **ids = NULL;
+
+	if (status != 0 || !(steps & LXC_STEP_DEVICES) || lxc_record_ids(x, &ids, NULL) < 0 ||
+	    (!ids && !x->en->dry_run))
+		return;
+	if (lxc_boot_unit_install(x, text, &own) < 0)
+		log_warn("%s: %s", LXC_BOOT_UNIT, own.reason ? own.reason : "not installed");
+}
+
+static void boot_unit_end(const struct lxc *x)
+{
+	_cleanup_(err_done) struct err own = ERR_INIT;
+	_cleanup_strv_ char **ids = NULL;
+
+	if (lxc_record_ids(x, &ids, NULL) < 0 || ids || x->en->dry_run)
+		return;
+	if (lxc_boot_unit_remove(x, &own) < 0)
+		log_warn("%s: %s", LXC_BOOT_UNIT, own.reason ? own.reason : "not removed");
+}
+
 static int install_run(struct app *app, const struct lxc_opts *o, int argc, char **argv, unsigned steps,
 		       const char *command, struct err *e)
 {
@@ -324,6 +354,7 @@ static int install_run(struct app *app, const struct lxc_opts *o, int argc, char
 	if (!results)
 		return err_oom(e);
 	r = lxc_install(run.x, ids, n, steps, results, app->dry_run && !app->json ? &text : NULL);
+	boot_unit(run.x, steps, r, app->dry_run && !app->json ? &text : NULL);
 	out_text("%s", strbuf_str(&text));
 	return results_print(app, command, results, n, r, e);
 }
@@ -443,6 +474,8 @@ static int undo_run(struct app *app, const struct lxc_opts *o, int argc, char **
 	if (!results)
 		return err_oom(e);
 	r = lxc_remove(run.x, ids, n, all, results);
+	if (all)
+		boot_unit_end(run.x);
 	return results_print(app, command, results, n, r, e);
 }
 
@@ -482,21 +515,29 @@ static int sync_cmd(struct app *app, void *opts, int argc, char **argv _unused_,
 {
 	const struct lxc_opts *o = opts;
 	_cleanup_(run_done) struct lxc_run run = { 0 };
-	json_t *report = json_object();
+	json_t *report = json_object(), *one;
+	size_t i;
 	int r;
 
 	if (!report)
 		return err_oom(e);
 	r = argc ? err_set(e, ERR_USAGE, "sync takes no ids: it is for every managed container")
 		 : run_open(app, o, -1, &run, e);
+	if (r >= 0 && o->boot && (o->prepare || app->dry_run))
+		r = err_set(e, ERR_USAGE, "--boot goes with neither --prepare nor --dry-run");
+	if (o->boot)
+		app->engine->offline = true;
 	if (r >= 0)
-		r = lxc_sync(run.x, o->prepare, report, e);
+		r = o->boot ? lxc_sync_boot(run.x, report, e) : lxc_sync(run.x, o->prepare, report, e);
 	if (r >= 0 && app->json)
 		return out_json("lxc-sync", report) < 0 ? 1 : r;
 	if (r >= 0)
 		out_text("%s %s\n", ui_str(report, "result", "?"), ui_str(report, "current", ""));
 	if (r >= 0)
 		print_list("still using the old driver: ", json_object_get(report, "holders"), "text");
+	if (r >= 0)
+		json_array_foreach (json_object_get(report, "containers"), i, one)
+			print_result(one);
 	json_decref(report);
 	return r;
 }
@@ -551,7 +592,10 @@ CMD(lxc_status, "status", "one line per container", "[ID]...", 0, -1,
 CMD(lxc_sync, "sync", "bring every managed container to the host's driver", NULL, 0, 0,
     "After a change of the host's driver: mounts the new user space and switches all containers to it, "
     "running ones "
-    "included, by one rename. The earlier one stays for rollback.",
+    "included, by one rename. The earlier one stays for rollback.\n\n"
+    "lxc install writes a unit, nvidia-gpu-init.service, that calls it with --boot before containers start: "
+    "what a boot "
+    "takes away (nodes, mounts, numbers of devices) is there again then.",
     sync_options, sync_cmd);
 CMD(lxc_rollback, "rollback", "undo the last change of containers", "[ID]...", 0, -1,
     "With ids the last installation into each is taken back. With --all the shared directory turns back to "

@@ -69,6 +69,7 @@
 	X(bundle_pull) \
 	X(cdi_generate) \
 	X(hook_cdi) \
+	X(hook_lxc) \
 	X(lxc_plan) \
 	X(lxc_install) \
 	X(lxc_devices) \

@@ -29,7 +29,88 @@ sections() { sed -n '/^\[/,$p' "$1"; }
 
 if [ "$(id -u)" != 0 ]; then
 	skip "the lxc verbs" "making device nodes needs root"
-	finish
+	# -- the unit that makes devices before containers start --
+machine
+unit=$root/etc/systemd/system/nvidia-gpu-init.service
+wants=$root/etc/systemd/system/multi-user.target.wants/nvidia-gpu-init.service
+lxc devices 101
+check "a host without systemd gets no unit" test ! -e "$root/etc/systemd"
+mkdir -p "$root/etc/systemd/system"
+lxc devices 101 --dry-run
+check "a dry run says that one would come" grep -q 'nvidia-gpu-init.service' "$work/out"
+check "and writes none" test ! -e "$unit"
+lxc devices 101
+equals "the unit comes with the devices" "$(grep -c '^ExecStart=/.* lxc sync --boot' "$unit")" 1
+equals "enabled" "$(readlink "$wants")" /etc/systemd/system/nvidia-gpu-init.service
+if command -v systemd-analyze >/dev/null && systemd-analyze --version >/dev/null 2>&1; then
+	systemd-analyze verify --man=no "$unit" >"$work/analyze" 2>&1
+	equals "systemd accepts it" "$? $(grep -v 'Failed to set up mount unit\|/proc/self/mountinfo' "$work/analyze")" "0 "
+else
+	skip "systemd accepts the unit" "no systemd-analyze"
+fi
+touch -d '2001-01-01' "$unit"
+lxc devices 101
+equals "a second run leaves it" "$(stat -c %Y "$unit")" "$(date -d 2001-01-01 +%s)"
+printf 'Character devices:\n195 nvidia\n507 nvidia-uvm\n' >"$root/proc/devices"
+rm -f "$root"/dev/nvidia*
+lxc sync --boot
+equals "what it runs makes the nodes, with the numbers of this boot" "$(stat -c '%t:%T' "$root/dev/nvidia-uvm")" "1fb:0"
+equals "and says that the driver is not in the store, without asking for it elsewhere" "$rc" 6
+lxc remove 101
+check "the last container takes the unit away" test ! -e "$unit" -a ! -L "$wants"
+printf '[Unit]\nBefore=pve-guests.service\n[Service]\nType=oneshot\nExecStart=/usr/bin/nvidia-smi\n' >"$unit"
+cp "$unit" "$work/unit.before"
+lxc devices 101
+check "the set-up's own unit, which only ran nvidia-smi, is replaced" grep -q 'lxc sync --boot' "$unit"
+lxc remove 101
+check "and comes back" cmp "$unit" "$work/unit.before"
+printf '[Service]\nExecStart=/usr/local/sbin/mine\n' >"$unit"
+cp "$unit" "$work/unit.before"
+lxc devices 101
+check "somebody else's is left alone" cmp "$unit" "$work/unit.before"
+check "and a warning says so" grep -q 'is not ours' "$work/err"
+machine 5.0.9
+mkdir -p "$root/etc/systemd/system"
+lxc devices 101
+printf 'Character devices:\n195 nvidia\n507 nvidia-uvm\n' >"$root/proc/devices"
+rm -f "$root"/dev/nvidia*
+lxc sync --boot
+check "raw lines follow a new number at boot" grep -q '^lxc.cgroup.devices.allow: c 507:\* rw' "$conf"
+check "and drop the old one" sh -c "! sed '/^\[/,\$d' '$conf' | grep -q 'c 499:'"
+check "no container was started" test ! -e "$root/run/pct-101.running"
+rm "$root/proc/driver/nvidia/version"
+status "without a driver the unit fails, visibly" 4 --root "$root" lxc sync --boot
+status "a boot is nothing to rehearse" 2 --root "$root" lxc sync --boot --prepare 535.261.03
+
+# -- nodes of a container's own, where the driver's are not for everybody --
+machine 5.0.9
+printf 'DeviceFileUID: 0\nDeviceFileGID: 44\nDeviceFileMode: 432\n' >"$root/proc/driver/nvidia/params"
+lxc devices 101
+equals "devices where the driver's nodes are 0660" "$rc" 0
+equals "the host's keep that mode" "$(stat -c %a "$root/dev/nvidia0")" 660
+equals "the container gets nodes of its own" "$(grep -c "^lxc.mount.entry: $root/run/nvdriver/nodes/101/nvidia[^ ]* dev/nvidia" "$conf")" 4
+equals "of the same number, for all inside" "$(stat -c '%t:%T %a' "$root/run/nvdriver/nodes/101/nvidia0")" "c3:0 666"
+equals "and for nobody else on the host" "$(stat -c %a "$root/run/nvdriver/nodes/101")" 700
+check "on a file system that allows devices" sh -c "grep -q ' $root/run/nvdriver/nodes rw,nosuid,noexec' /proc/self/mountinfo"
+lxc devices 101
+check "a second run finds nothing to do" grep -q 'nothing to do' "$work/out"
+umount "$root/run/nvdriver/nodes"
+lxc sync --boot
+check "a boot makes them again" test -c "$root/run/nvdriver/nodes/101/nvidia0"
+lxc remove 101
+check "remove takes them away" test ! -e "$root/run/nvdriver/nodes/101"
+check "and the lines" cmp "$conf" "$work/conf.before"
+umount "$root/run/nvdriver/nodes"
+
+# -- LXC's own hook --
+machine 5.0.9
+sed -i 's|^hostname:|lxc.hook.mount: /usr/share/lxc/hooks/nvidia\nhostname:|' "$conf"
+slug "LXC's own NVIDIA hook and this are not both set" 3 container-config-invalid --root "$root" lxc devices 101
+status "a hook that is none of the host's" 2 --root "$root" hook lxc 101 lxc mount
+machine
+status "a container without anything of ours starts as it is" 0 --root "$root" hook lxc 101 lxc pre-start
+
+finish
 fi
 
 # -- configuration errors: status 3, before anything is touched --
@@ -180,5 +261,86 @@ rm "$json"/*.json
 lxc devices 101
 equals "no configuration file is fine" "$rc" 0
 check "all GPUs" grep -q '^dev[0-9]*: .*/dev/nvidia0,mode=0666' "$conf"
+
+# -- the unit that makes devices before containers start --
+machine
+unit=$root/etc/systemd/system/nvidia-gpu-init.service
+wants=$root/etc/systemd/system/multi-user.target.wants/nvidia-gpu-init.service
+lxc devices 101
+check "a host without systemd gets no unit" test ! -e "$root/etc/systemd"
+mkdir -p "$root/etc/systemd/system"
+lxc devices 101 --dry-run
+check "a dry run says that one would come" grep -q 'nvidia-gpu-init.service' "$work/out"
+check "and writes none" test ! -e "$unit"
+lxc devices 101
+equals "the unit comes with the devices" "$(grep -c '^ExecStart=/.* lxc sync --boot' "$unit")" 1
+equals "enabled" "$(readlink "$wants")" /etc/systemd/system/nvidia-gpu-init.service
+if command -v systemd-analyze >/dev/null && systemd-analyze --version >/dev/null 2>&1; then
+	systemd-analyze verify --man=no "$unit" >"$work/analyze" 2>&1
+	equals "systemd accepts it" "$? $(grep -v 'Failed to set up mount unit\|/proc/self/mountinfo' "$work/analyze")" "0 "
+else
+	skip "systemd accepts the unit" "no systemd-analyze"
+fi
+touch -d '2001-01-01' "$unit"
+lxc devices 101
+equals "a second run leaves it" "$(stat -c %Y "$unit")" "$(date -d 2001-01-01 +%s)"
+printf 'Character devices:\n195 nvidia\n507 nvidia-uvm\n' >"$root/proc/devices"
+rm -f "$root"/dev/nvidia*
+lxc sync --boot
+equals "what it runs makes the nodes, with the numbers of this boot" "$(stat -c '%t:%T' "$root/dev/nvidia-uvm")" "1fb:0"
+equals "and says that the driver is not in the store, without asking for it elsewhere" "$rc" 6
+lxc remove 101
+check "the last container takes the unit away" test ! -e "$unit" -a ! -L "$wants"
+printf '[Unit]\nBefore=pve-guests.service\n[Service]\nType=oneshot\nExecStart=/usr/bin/nvidia-smi\n' >"$unit"
+cp "$unit" "$work/unit.before"
+lxc devices 101
+check "the set-up's own unit, which only ran nvidia-smi, is replaced" grep -q 'lxc sync --boot' "$unit"
+lxc remove 101
+check "and comes back" cmp "$unit" "$work/unit.before"
+printf '[Service]\nExecStart=/usr/local/sbin/mine\n' >"$unit"
+cp "$unit" "$work/unit.before"
+lxc devices 101
+check "somebody else's is left alone" cmp "$unit" "$work/unit.before"
+check "and a warning says so" grep -q 'is not ours' "$work/err"
+machine 5.0.9
+mkdir -p "$root/etc/systemd/system"
+lxc devices 101
+printf 'Character devices:\n195 nvidia\n507 nvidia-uvm\n' >"$root/proc/devices"
+rm -f "$root"/dev/nvidia*
+lxc sync --boot
+check "raw lines follow a new number at boot" grep -q '^lxc.cgroup.devices.allow: c 507:\* rw' "$conf"
+check "and drop the old one" sh -c "! sed '/^\[/,\$d' '$conf' | grep -q 'c 499:'"
+check "no container was started" test ! -e "$root/run/pct-101.running"
+rm "$root/proc/driver/nvidia/version"
+status "without a driver the unit fails, visibly" 4 --root "$root" lxc sync --boot
+status "a boot is nothing to rehearse" 2 --root "$root" lxc sync --boot --prepare 535.261.03
+
+# -- nodes of a container's own, where the driver's are not for everybody --
+machine 5.0.9
+printf 'DeviceFileUID: 0\nDeviceFileGID: 44\nDeviceFileMode: 432\n' >"$root/proc/driver/nvidia/params"
+lxc devices 101
+equals "devices where the driver's nodes are 0660" "$rc" 0
+equals "the host's keep that mode" "$(stat -c %a "$root/dev/nvidia0")" 660
+equals "the container gets nodes of its own" "$(grep -c "^lxc.mount.entry: $root/run/nvdriver/nodes/101/nvidia[^ ]* dev/nvidia" "$conf")" 4
+equals "of the same number, for all inside" "$(stat -c '%t:%T %a' "$root/run/nvdriver/nodes/101/nvidia0")" "c3:0 666"
+equals "and for nobody else on the host" "$(stat -c %a "$root/run/nvdriver/nodes/101")" 700
+check "on a file system that allows devices" sh -c "grep -q ' $root/run/nvdriver/nodes rw,nosuid,noexec' /proc/self/mountinfo"
+lxc devices 101
+check "a second run finds nothing to do" grep -q 'nothing to do' "$work/out"
+umount "$root/run/nvdriver/nodes"
+lxc sync --boot
+check "a boot makes them again" test -c "$root/run/nvdriver/nodes/101/nvidia0"
+lxc remove 101
+check "remove takes them away" test ! -e "$root/run/nvdriver/nodes/101"
+check "and the lines" cmp "$conf" "$work/conf.before"
+umount "$root/run/nvdriver/nodes"
+
+# -- LXC's own hook --
+machine 5.0.9
+sed -i 's|^hostname:|lxc.hook.mount: /usr/share/lxc/hooks/nvidia\nhostname:|' "$conf"
+slug "LXC's own NVIDIA hook and this are not both set" 3 container-config-invalid --root "$root" lxc devices 101
+status "a hook that is none of the host's" 2 --root "$root" hook lxc 101 lxc mount
+machine
+status "a container without anything of ours starts as it is" 0 --root "$root" hook lxc 101 lxc pre-start
 
 finish

@@ -6,6 +6,7 @@
 #include "lxc-ops.h"
 #include "lxc-verify.h"
 #include "strbuf.h"
+#include "err-lxc.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +46,7 @@ int lxc_device_lines(const struct lxc_nodes *nodes, bool dev_keys, bool unified,
 
 	for (size_t i = 0; r >= 0 && i < nodes->n; i++) {
 		const struct lxc_node *n = &nodes->v[i];
-		_cleanup_free_ char *absolute = str_printf("/%s", n->path), *source = NULL;
+		_cleanup_free_ char *absolute = lxc_node_source(nodes, n), *source = NULL;
 
 		/* An optional node the host lacks would make a start fail, or leave a regular file of its name. */
 		if (!n->exists && !n->required)
@@ -141,6 +142,27 @@ int lxc_power_plan(struct lxc_ct *ct, struct plan *p, struct err *e)
 	return r < 0 ? r : add_ready(ct, p, e);
 }
 
+/* LXC's hook brings its own choice of libraries and nodes: with both, nobody knows which driver a program gets. */
+static int lxc_nvidia_hook_check(const struct lxc_ct *ct, struct err *e)
+{
+	static const char key[] = "lxc.hook.mount = ";
+
+	for (char **p = ct->facts.lines; p && *p; p++) {
+		size_t n = strlen(*p);
+
+		if (strncmp(*p, key, sizeof(key) - 1) != 0 || n < 13 ||
+		    strcmp(*p + n - 13, "/hooks/nvidia") != 0)
+			continue;
+		(void)err_set(
+		    e, ERR_LXC_CONFIG,
+		    "container %s has LXC's own hook for NVIDIA GPUs (%s); only one of the two may be set",
+		    ct->id, *p);
+		(void)err_next(e, "take that line out of its configuration, then run again");
+		return err_object(e, "%s", ct->id);
+	}
+	return 0;
+}
+
 int lxc_devices_plan(struct lxc_ct *ct, struct plan *p, struct err *e)
 {
 	const struct lxc *x = ct->x;
@@ -149,6 +171,9 @@ int lxc_devices_plan(struct lxc_ct *ct, struct plan *p, struct err *e)
 
 	if (!x->host.version)
 		return 0;
+	r = lxc_nvidia_hook_check(ct, e);
+	if (r < 0)
+		return r;
 	if (lxc_device_lines(&ct->nodes, x->backend->dev_keys, x->host.unified, ct->gpus.all, lxc_host_path,
 			     x->en->host, &wanted) < 0 ||
 	    lxc_device_stale(ct->record, ct->facts.lines, wanted, &stale) < 0)

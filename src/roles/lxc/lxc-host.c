@@ -403,6 +403,7 @@ struct node_list {
 void lxc_nodes_done(struct lxc_nodes *n)
 {
 	free(n->v);
+	free(n->own_dir);
 	*n = (struct lxc_nodes){ 0 };
 }
 
@@ -706,17 +707,25 @@ int lxc_nodes_make(const struct host *h, struct lxc_nodes *n, struct err *e)
 	return r;
 }
 
+char *lxc_node_source(const struct lxc_nodes *n, const struct lxc_node *one)
+{
+	/* "dev/nvidia0" → "<own_dir>/nvidia0" */
+	return n->own_dir ? str_printf("%s%s", n->own_dir, one->path + strlen("dev"))
+			  : str_printf("/%s", one->path);
+}
+
 json_t *lxc_nodes_json(const struct lxc_nodes *n)
 {
 	json_t *list = json_array();
 
 	for (size_t i = 0; list && i < n->n; i++) {
 		const struct lxc_node *one = &n->v[i];
-		json_t *o = json_pack("{s:s, s:i, s:i, s:b, s:b}", "path", one->path, "major",
+		_cleanup_free_ char *source = lxc_node_source(n, one);
+		json_t *o = json_pack("{s:s, s:i, s:i, s:b, s:b, s:s?}", "path", one->path, "major",
 				      (int)one->major, "minor", (int)one->minor, "required",
-				      (int)one->required, "exists", (int)one->exists);
+				      (int)one->required, "exists", (int)one->exists, "source", source);
 
-		if (json_array_append_new(list, o) < 0) {
+		if (!source || json_array_append_new(list, o) < 0) {
 			json_decref(list);
 			return NULL;
 		}

@@ -85,6 +85,8 @@ struct lxc_node {
 struct lxc_nodes {
 	struct lxc_node *v; /* owned */
 	size_t n;
+	char *
+	    own_dir; /* owned; directory of this container's own nodes (lxc-ownnodes.h), NULL = the host's are passed on */
 };
 struct lxc_node_wants {
 	bool graphics; /* nvidia-modeset and the GPUs' nodes below dev/dri */
@@ -99,5 +101,7 @@ int lxc_nodes_list(const struct host *h, const struct lxc_host *facts, const str
 /* Makes what is missing: nvidia-modprobe where the machine has it, else mknod with the numbers of proc/devices. A second
  * run does nothing and starts nothing. ERR_LXC_NODE names node and module. Fills `exists` and the numbers again. */
 int lxc_nodes_make(const struct host *h, struct lxc_nodes *n, struct err *e);
-/* [{path, major, minor, required, exists}] */
+/* Where on the host the node is that a container gets ("/dev/nvidia0"). Caller frees. */
+char *lxc_node_source(const struct lxc_nodes *n, const struct lxc_node *one);
+/* [{path, major, minor, required, exists, source}] */
 json_t *lxc_nodes_json(const struct lxc_nodes *n);

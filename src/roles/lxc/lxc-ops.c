@@ -631,13 +631,14 @@ static int node_apply(const struct plan_ctx *c, struct lxc_subject *s, const str
 	const char *path = json_string_value(json_object_get(node, "path"));
 	int major = (int)json_integer_value(json_object_get(node, "major"));
 	int minor = (int)json_integer_value(json_object_get(node, "minor"));
-	_cleanup_free_ char *source = NULL, *absolute = path ? str_printf("/%s", path) : NULL;
+	const char *on_host = json_string_value(json_object_get(node, "source"));
+	_cleanup_free_ char *source = NULL;
 	_cleanup_free_ char *rule = str_printf("c %d:%d rw", major, minor);
 	_cleanup_(err_done) struct err own = ERR_INIT;
 	_cleanup_close_ int root = lxc_place_open(place);
 	int r;
 
-	source = absolute ? lxc_host_path(c->host, absolute) : NULL;
+	source = on_host ? lxc_host_path(c->host, on_host) : NULL;
 	if (!source || !rule)
 		return err_oom(e);
 	if (!place->has_userns && s->b->ops->allow_device(s->b, s->id, rule, &own) < 0)

@@ -27,7 +27,7 @@ static int holders_report(const struct lxc *x, json_t *report)
 	return list ? json_object_set_new(report, "holders", list) : -ENOMEM;
 }
 
-static int nodes_make(const struct lxc *x, struct err *e)
+int lxc_host_nodes_make(const struct lxc *x, struct err *e)
 {
 	const struct lxc_node_wants wants = { .graphics = x->opt->graphics, .mig = x->opt->mig };
 	_cleanup_(lxc_nodes_done) struct lxc_nodes nodes = { 0 };
@@ -110,7 +110,7 @@ int lxc_sync(const struct lxc *x, const char *prepare_version, json_t *report, s
 		(void)json_object_set_new(report, "current", json_string(version));
 		return 0;
 	}
-	r = prepare_version ? 0 : nodes_make(x, e);
+	r = prepare_version ? 0 : lxc_host_nodes_make(x, e);
 	if (r >= 0)
 		r = shared_switch(x, version, prepare_version != NULL, report, e);
 	if (r < 0 || prepare_version)

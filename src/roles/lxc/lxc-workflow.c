@@ -12,6 +12,7 @@
 #include "lxc-edit.h"
 #include "lxc-live.h"
 #include "lxc-ops.h"
+#include "lxc-ownnodes.h"
 #include "lxc-state.h"
 #include "lxc-toolkit-step.h"
 #include "lxc-verify.h"
@@ -271,7 +272,7 @@ static int job_plan(struct job *j, struct err *e)
 
 	/* The nodes are the host's: they are made once, before anything of a container is touched. */
 	if (r >= 0 && !j->x->en->dry_run)
-		r = lxc_nodes_make(j->x->en->host, &j->ct.nodes, e);
+		r = lxc_ct_nodes_make(&j->ct, e);
 	if (r >= 0 && (j->steps & LXC_STEP_DRIVER) && !j->x->en->dry_run)
 		r = lxc_deliver_prepare(&j->ct, j->delivery, j->view_id, &switched, e);
 	if (r >= 0 && !j->x->en->dry_run && is_out_of_sight(j)) {
@@ -683,8 +684,10 @@ static int take_back(const struct lxc *x, const char *id, bool all, struct lxc_r
 	} while (all && !x->en->dry_run);
 	if (started)
 		(void)x->backend->ops->stop(x->backend, id, NULL);
-	if (!x->en->dry_run && all)
+	if (!x->en->dry_run && all) {
+		lxc_ownnodes_remove(x->en->host, id);
 		r = lxc_record_remove(x, target, e);
+	}
 	if (r < 0 && r != -ERR_UNDO_NOTHING)
 		return r;
 	(void)json_object_set_new(ret->report, "deployments", json_integer(n));

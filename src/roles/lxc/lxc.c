@@ -4,6 +4,7 @@
 #include "fd.h"
 #include "log.h"
 #include "lxc-enter.h"
+#include "lxc-ownnodes.h"
 #include "lxc-state.h"
 #include "path.h"
 #include "strbuf.h"
@@ -109,7 +110,12 @@ static int devices_wanted(struct lxc_ct *ct, struct err *e)
 	if (!x->host.version)
 		return 0; /* a template: there is nothing to pass through yet */
 	r = lxc_assign(&x->host, ct->conf.assignment, &ct->gpus, e);
-	return r < 0 ? r : lxc_nodes_list(x->en->host, &x->host, &ct->gpus, &wants, &ct->nodes, e);
+	if (r >= 0)
+		r = lxc_nodes_list(x->en->host, &x->host, &ct->gpus, &wants, &ct->nodes, e);
+	/* A manager with device keys makes nodes of its own with the mode it is told. */
+	if (r >= 0 && !x->backend->dev_keys && lxc_ownnodes_needed(&ct->nodes))
+		r = lxc_ownnodes_use(&ct->nodes, ct->id) < 0 ? err_oom(e) : 0;
+	return r;
 }
 
 int lxc_ct_refresh(struct lxc_ct *ct, struct err *e)
@@ -125,7 +131,7 @@ int lxc_ct_refresh(struct lxc_ct *ct, struct err *e)
 	return r < 0 ? r : b->ops->place(b, ct->conf.id, &ct->place, e);
 }
 
-int lxc_ct_open(const struct lxc *x, const char *id, struct lxc_ct *ret, struct err *e)
+int lxc_ct_open_host(const struct lxc *x, const char *id, struct lxc_ct *ret, struct err *e)
 {
 	_cleanup_(lxc_ct_done) struct lxc_ct ct = { .x = x };
 	int r = lxc_config_container(x->cfg, id, x->host.machine, x->backend->ops->is_pve, &ct.conf, e);
@@ -139,8 +145,6 @@ int lxc_ct_open(const struct lxc *x, const char *id, struct lxc_ct *ret, struct 
 		if (r >= 0)
 			r = devices_wanted(&ct, e);
 		if (r >= 0)
-			r = lxc_ct_refresh(&ct, e);
-		if (r >= 0)
 			r = lxc_record_read(x, ct.target, &ct.record, e);
 	}
 	if (r < 0)
@@ -148,6 +152,28 @@ int lxc_ct_open(const struct lxc *x, const char *id, struct lxc_ct *ret, struct 
 	*ret = ct;
 	ct = (struct lxc_ct){ 0 };
 	return 0;
+}
+
+int lxc_ct_open(const struct lxc *x, const char *id, struct lxc_ct *ret, struct err *e)
+{
+	_cleanup_(lxc_ct_done) struct lxc_ct ct = { 0 };
+	int r = lxc_ct_open_host(x, id, &ct, e);
+
+	if (r >= 0 && ct.conf.enabled)
+		r = lxc_ct_refresh(&ct, e);
+	if (r < 0)
+		return r;
+	*ret = ct;
+	ct = (struct lxc_ct){ 0 };
+	return 0;
+}
+
+int lxc_ct_nodes_make(struct lxc_ct *ct, struct err *e)
+{
+	const struct host *h = ct->x->en->host;
+	int r = lxc_nodes_make(h, &ct->nodes, e);
+
+	return r < 0 ? r : lxc_ownnodes_make(h, &ct->nodes, ct->place.root_uid, ct->place.root_gid, e);
 }
 
 int lxc_ct_run(const struct lxc_ct *ct, const char *what, char *const *argv, unsigned timeout_s,

@@ -69,6 +69,10 @@ void lxc_ct_done(struct lxc_ct *ct);
 /* Configuration, host and manager put together: GATE, CONFIG and HOST of the workflow, and the container's own facts.
  * ct->conf.enabled false means that nothing is to be done (and nothing more was looked at). */
 int lxc_ct_open(const struct lxc *x, const char *id, struct lxc_ct *ret, struct err *e);
+/* The same without asking the manager for the container's state and place: in its own hooks that would wait for ever. */
+int lxc_ct_open_host(const struct lxc *x, const char *id, struct lxc_ct *ret, struct err *e);
+/* The host's nodes that are missing, and the container's own where it has such. A second run does nothing. */
+int lxc_ct_nodes_make(struct lxc_ct *ct, struct err *e);
 /* State and place again, after a start or a restart. */
 int lxc_ct_refresh(struct lxc_ct *ct, struct err *e);
 /* exec in this container, failing unless the status is 0; argv ends with NULL. *ret_out (may be NULL): caller frees. */
