@@ -5,6 +5,7 @@
 #include "cmd.h"
 #include "vgpu-driver.h"
 #include "vgpu-installer.h"
+#include "vgpu-listing.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -14,10 +15,10 @@
 /* -- fetch -- */
 
 struct fetch_opts {
-	const char *url, *file, *to, *sha256, *proxy, *ca_file;
+	const char *url, *file, *to, *sha256, *proxy, *ca_file, *listing;
 	uint64_t attempts;
 	unsigned stall_s;
-	bool accept_md5;
+	bool accept_md5, custom;
 };
 
 #define O(field) offsetof(struct fetch_opts, field)
@@ -31,6 +32,10 @@ static const struct opt fetch_options[] = {
 	{ "sha256", 0, "HEX", "the digest the named or fetched file must have", OPT_STRING, O(sha256) },
 	{ "accept-md5", 0, NULL, "take a file although its MD5 is not the register's", OPT_FLAG,
 	  O(accept_md5) },
+	{ "listing", 0, "URL", "ask this mirror for branches whose address is looked up (" LISTING_BASE ")",
+	  OPT_STRING, O(listing) },
+	{ "custom", 0, NULL, "of such a branch prefer a copy somebody unlocked already", OPT_FLAG,
+	  O(custom) },
 	{ "attempts", 0, "N", "rounds before giving up (4)", OPT_U64, O(attempts) },
 	{ "stall", 0, "DURATION", "give a transfer up when nothing came for so long (60s)", OPT_DURATION,
 	  O(stall_s) },
@@ -139,6 +144,8 @@ static int open_to(const struct app *app, const char *path, struct err *e)
 	if (!app->dry_run && mkdir(path, 0755) < 0 && errno != EEXIST)
 		return err_errno(e, -errno, "cannot make the directory %s", path);
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 && app->dry_run && errno == ENOENT)
+		fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? err_errno(e, -errno, "cannot open the directory %s", path) : fd;
 }
 
@@ -152,6 +159,8 @@ static int fetch_cmd(struct app *app, void *opts, int argc, char **argv, struct 
 				    .branch = argc ? argv[0] : NULL,
 				    .dir_path = o->to ? o->to : ".",
 				    .sha256 = o->sha256,
+				    .listing = o->listing,
+				    .want_custom = o->custom,
 				    .accept_md5 = o->accept_md5,
 				    .offline = app->offline,
 				    .dry_run = app->dry_run,
@@ -181,7 +190,7 @@ static int fetch_cmd(struct app *app, void *opts, int argc, char **argv, struct 
 /* -- patch -- */
 
 struct patch_opts {
-	const char *patch, *patches, *branch, *to;
+	const char *patch, *patches, *branch, *to, *overrides;
 };
 
 #define O(field) offsetof(struct patch_opts, field)
@@ -189,6 +198,9 @@ static const struct opt patch_options[] = {
 	{ "patch", 'p', "FILE", "apply this patch instead of the mapped one", OPT_STRING, O(patch), "file" },
 	{ "patches", 0, "DIR", "the directory that holds the patches (vgpu-proxmox)", OPT_STRING, O(patches),
 	  "dir" },
+	{ "overrides", 0, "FILE",
+	  "which patch belongs to which branch or file (driver_patches.json of the current directory)",
+	  OPT_STRING, O(overrides), "file" },
 	{ "branch", 0, "BRANCH", "the branch whose patch is meant, instead of the one the file tells",
 	  OPT_STRING, O(branch) },
 	{ "to", 0, "DIR", "put the copy into this directory, made when absent (the current one)", OPT_STRING,
@@ -222,11 +234,18 @@ static int patch_cmd(struct app *app, void *opts, int argc _unused_, char **argv
 					  .patches_dir = o->patches ? o->patches : "vgpu-proxmox",
 					  .dry_run = app->dry_run };
 	_cleanup_close_ int fd = -EBADF;
+	json_auto_t *overrides = NULL;
 	int r = catalog_load(NULL, &c, e);
 
+	if (r == 0)
+		r = driver_patches_load(AT_FDCWD, o->overrides ? o->overrides : "driver_patches.json",
+					&overrides, e);
+	if (r == 0 && o->overrides && !overrides)
+		r = err_errno(e, -ENOENT, "cannot read %s", o->overrides);
 	if (r < 0)
 		return r;
 	q.catalog = c;
+	q.overrides = overrides;
 	q.dirfd = fd = open_to(app, o->to ? o->to : ".", e);
 	if (fd < 0)
 		return fd;
@@ -260,6 +279,12 @@ const struct cmd cmd_vgpu_fetch = {
 	    "are "
 	    "compared. A wrong file that is there becomes a numbered backup; one of another version is never "
 	    "renamed. An interrupted download is continued.\n\n"
+	    "Branches of kind mega need the program megadl (package megatools); the address of those of kind "
+	    "auto is "
+	    "looked up in a public mirror's listing; those of kind portal come from NVIDIA's licensing "
+	    "portal, with "
+	    "--file. What comes from a mirror is not NVIDIA's own copy: only its sums and version speak for "
+	    "it.\n\n"
 	    "Says how the vendor's installer is called for this file, for native and for unlocked cards.",
 	.examples = "nvdriver vgpu fetch 19.3 --to /root/drivers\n"
 		    "  the driver of branch 19.3\n"
@@ -284,7 +309,10 @@ const struct cmd cmd_vgpu_patch = {
 	    "hunk "
 	    "has to fit exactly. The digests of the changed objects before and after are kept beside the "
 	    "copy, "
-	    "in its .meta file. The driver itself is not changed, and no patch program is needed.",
+	    "in its .meta file. The driver itself is not changed, and no patch program is needed.\n\n"
+	    "driver_patches.json, one JSON object of branch or file name to patch file name, wins over the "
+	    "built-in "
+	    "mapping.",
 	.examples = "nvdriver vgpu patch NVIDIA-Linux-x86_64-550.144.02-vgpu-kvm.run\n"
 		    "  with vgpu-proxmox/550.144.02.patch\n",
 	.options = patch_options,

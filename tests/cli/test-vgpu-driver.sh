@@ -35,12 +35,24 @@ END
 
 # The first path component of an address says how the server answers.
 cat >server.py <<'END'
-import http.server, os, socket, struct, sys, time
+import http.server, json, os, socket, struct, sys, time
 class Handler(http.server.BaseHTTPRequestHandler):
     seen = {}
     def log_message(self, *a):
         open("requests", "a").write(self.path + " " + (self.headers.get("Range") or "-") + "\n")
+    # The mirror's listing: what lies where is in the file "listing", {path: [names; those of directories end in "/"]}.
+    def listing(self):
+        path = self.path.split("path=", 1)[1]
+        names = json.load(open("listing")).get(path)
+        if names is None:
+            return self.answer(b'{"code":500,"message":"object not found","data":null}')
+        self.answer(json.dumps({"code": 200, "data": {"content": [{"name": n.rstrip("/"), "is_dir": n.endswith("/")} for n in names]}}).encode())
     def do_GET(self):
+        if self.path.startswith("/api/fs/list?"):
+            return self.listing()
+        if self.path.startswith("/d/"):
+            name = self.path.split("/")[-1]
+            return self.answer(open(name if name.endswith(".zip") else "good/" + name, "rb").read())
         _, how, name = self.path.split("/", 2)
         n = self.seen[self.path] = self.seen.get(self.path, 0) + 1
         if how == "page":
@@ -164,6 +176,47 @@ END
 NVDRIVER_DATADIR=$work/data run --json vgpu fetch 18.5 --to branch
 check "a branch with an address" json 'd["action"] == "downloaded" and d["branch"] == "18.5"'
 
+# -- a branch whose address a mirror's listing says: 19.5, driver 580.159.01 --
+file580=$(name 580.159.01) root=/foxipan/vGPU/19.5
+driver 580.159.01 "good/$file580"
+driver 580.159.01 "good/${file580%.run}-custom.run"
+python3 -c 'import sys, zipfile
+z = zipfile.ZipFile("NVIDIA-GRID-Linux-KVM-580.159.01-580.159.02-582.16.zip", "w"); z.write("good/" + sys.argv[1], "Host_Drivers/" + sys.argv[1])' "$file580"
+listed() { # TEXT WANTED_URL_TAIL LISTING [OPTION]: the file comes from there
+	echo "$3" >listing
+	rm -rf auto
+	run --json vgpu fetch 19.5 --listing "$base" --to auto --attempts 1 ${4:+"$4"}
+	equals "$1" "$rc $(python3 -c 'import json; print(json.load(open("out"))["url"].split("/foxipan/vGPU/19.5/")[1])' 2>&1)" "0 $2"
+}
+run --json --dry-run vgpu fetch 19.5 --listing "$base" --to auto
+check "a looked-up address, dry run: nobody is asked" json 'd["action"] == "downloaded" and d["branch"] == "19.5"'
+listed "in the branch's directory" "$file580" "{\"$root\": [\"$file580\", \"${file580%.run}-custom.run\", \"notes.txt\"]}"
+check "whole" cmp "auto/$file580" "good/$file580"
+listed "a copy that is unlocked already, when asked for" "${file580%.run}-custom.run" "{\"$root\": [\"$file580\", \"${file580%.run}-custom.run\"]}" --custom
+listed "in Host_Drivers" "Host_Drivers/$file580" "{\"$root\": [\"Host_Drivers/\"], \"$root/Host_Drivers\": [\"$file580\"]}"
+listed "in an unpacked package" "NVIDIA-GRID-Linux-KVM-580.159.01/Host_Drivers/$file580" "{\"$root\": [\"Host_Drivers/\", \"NVIDIA-GRID-Linux-KVM-580.159.01/\"], \"$root/NVIDIA-GRID-Linux-KVM-580.159.01/Host_Drivers\": [\"$file580\"]}"
+listed "in a package" "NVIDIA-GRID-Linux-KVM-580.159.01-580.159.02-582.16.zip" "{\"$root\": [\"NVIDIA-GRID-Linux-KVM-580.159.01-580.159.02-582.16.zip\"]}"
+check "whose driver is taken out" cmp "auto/$file580" "good/$file580"
+run --json --offline vgpu fetch 19.5 --to auto
+check "again: present, and nobody is asked" json 'd["action"] == "present"'
+rm -rf auto
+echo "{\"$root\": [\"$(name 580.126.08)\", \"../$file580\"]}" >listing
+slug "another version and a name that leads out are passed over" 1 host-driver-not-public vgpu fetch 19.5 --listing "$base" --to auto --attempts 1
+echo '{}' >listing
+slug "a mirror without the branch" 1 host-driver-not-public vgpu fetch 19.5 --listing "$base" --to auto --attempts 1
+slug "an answer that is no listing" 6 format-invalid vgpu fetch 19.5 --listing "$base/page/x" --to auto --attempts 1
+
+# -- a branch whose file needs megadl --
+slug "not with --offline" 6 network-refused-offline --offline vgpu fetch 17.6 --to mega
+run --json --dry-run vgpu fetch 17.6 --to mega
+check "a dry run says where from" json 'd["action"] == "downloaded" and d["url"].startswith("https://mega.nz/file/")'
+if command -v megadl >/dev/null; then
+	skip "without megadl" "it is installed"
+else
+	slug "without megadl the package is named" 4 tool-missing vgpu fetch 17.6 --to mega
+	check "as the next step" grep -q 'megatools' out
+fi
+
 # -- by hand --
 run --json vgpu fetch --file "$run570" --to by
 check "a file stays where it is" json "d['path'] == '$run570' and d['branch'] == '18.5'"
@@ -213,6 +266,19 @@ check "again: the same copy" json 'd["present"] and d["record"]["sha256"] and d[
 printf x >"$custom"
 run --json vgpu patch "$run550"
 check "another one there is kept" json "d['backup'] == '$custom.bak.1'"
+cp vgpu-proxmox/550.144.02.patch vgpu-proxmox/own.patch
+rm "$custom" "$custom.meta"
+run550_name=$(basename "$run550")
+echo '{ "17.5": "absent.patch" }' >driver_patches.json
+slug "a person's own mapping wins" 1 unlock-patch-missing vgpu patch "$run550"
+echo "{ \"17.5\": \"absent.patch\", \"$run550_name\": \"own.patch\" }" >driver_patches.json
+run --json vgpu patch "$run550"
+check "the file's own name before its branch" json "d['patch'] == 'vgpu-proxmox/own.patch'"
+echo '{ "17.5": "../../etc/passwd" }' >driver_patches.json
+slug "a mapping that leads out" 3 config-invalid vgpu patch "$run550"
+mv driver_patches.json other.json
+slug "named elsewhere" 3 config-invalid vgpu patch "$run550" --overrides other.json
+slug "named and not there" 1 not-found vgpu patch "$run550" --overrides none.json
 sed -i 's/^ three$/ four/' vgpu-proxmox/550.144.02.patch
 sum=$(sha256sum <"$custom")
 slug "a patch that does not fit exactly" 7 patch-hunk-failed vgpu patch "$run550"

@@ -207,8 +207,8 @@ char *mkrun_make(const struct strbuf *tar, const struct mkrun *o, size_t *ret_le
 				     : "NVIDIA Accelerated Graphics Driver for Linux-x86_64 1.2.3");
 	(void)strbuf_printf(
 	    &covered,
-	    "version_string=1.2.3\npkg_version=0\nscript=./nvidia-installer\ntargetdir=%s\nscriptargs=\"\"\n",
-	    o->targetdir ? o->targetdir : "NVIDIA-Linux-x86_64-1.2.3");
+	    "version_string=%s\npkg_version=0\nscript=./nvidia-installer\ntargetdir=%s\nscriptargs=\"\"\n",
+	    o->version ? o->version : "1.2.3", o->targetdir ? o->targetdir : "NVIDIA-Linux-x86_64-1.2.3");
 	(void)strbuf_puts(
 	    &covered,
 	    "keep=n\nadd_this_kernel=n\napply_patch=n\nTMPROOT=${TMPDIR:=/tmp}\nTARGET_OS=\"Linux\"\n"

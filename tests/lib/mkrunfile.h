@@ -36,7 +36,7 @@ extern const char mk_manifest[];
 struct mkrun {
 	enum compression compression;
 	bool decompressor; /* embed one full of LF and NUL */
-	const char *label, *targetdir;
+	const char *label, *targetdir, *version;
 	int skip_off, size_off; /* added to the right values */
 	bool bad_crc, bad_md5, zero_md5;
 	size_t cut; /* bytes of the compressed payload to lose, sums made for what is left */

@@ -10,8 +10,10 @@
 #include "path.h"
 #include "payload.h"
 #include "publish.h"
+#include "spawn.h"
 #include "strbuf.h"
 #include "tree.h"
+#include "vgpu-listing.h"
 #include "zip.h"
 #include "err-vgpu.h"
 
@@ -22,6 +24,8 @@
 #include <unistd.h>
 
 #define HOST_DRIVER_GLOB "*-vgpu-kvm.run"
+#define MEGA_TIMEOUT_S	 (6 * 3600)
+#define OVERRIDES_MAX	 ((size_t)1 << 20)
 
 /* -- what a file is -- */
 
@@ -277,34 +281,42 @@ static int nest_open(struct nest *n, struct err *e)
 	return r < 0 ? err_errno(e, r, "making a directory to unpack into") : 0;
 }
 
-/* The run file in an archive: unpacked beside its place, judged, then put there. */
+/* A run file that lies in the nest: judged, then put into its place. */
+static int take_from_nest(const struct driver_request *q, const struct nest *nest, const char *name,
+			  const char *action, struct driver_result *d, struct err *e)
+{
+	_cleanup_free_ char *version = NULL;
+	bool present = false;
+	int r = find_row(q, name, &d->row, e);
+
+	if (r == 0 && driver_expected_version(d->row, name, &version) < 0)
+		r = err_oom(e);
+	if (r == 0)
+		r = check_md5(nest->fd, name, known_md5(q, d->row, name), e);
+	if (r == 0)
+		r = driver_inspect(nest->fd, name, version, &d->facts, e);
+	if (r == 0)
+		r = settle(nest->fd, name, q->dirfd, name, d->facts.sha256, &d->backup, &present, e);
+	if (r < 0)
+		return r;
+	d->action = present ? "present" : d->backup ? "replaced" : action;
+	d->path = str_printf("%s/%s", q->dir_path, name);
+	return d->path ? note_row(q, d, name, e) : err_oom(e);
+}
+
+/* The run file in an archive: unpacked beside its place. */
 static int unpack(const struct driver_request *q, int zip_fd, const char *label, struct driver_result *d,
 		  struct err *e)
 {
 	_cleanup_(nest_done) struct nest nest = { q->dirfd, -EBADF, "" };
-	_cleanup_free_ char *name = NULL, *version = NULL;
-	bool present = false;
+	_cleanup_free_ char *name = NULL;
 	int r = nest_open(&nest, e);
 
 	if (r == 0)
 		r = zip_take(zip_fd, label, HOST_DRIVER_GLOB, nest.fd, &name, e);
 	if (r == 0)
-		r = find_row(q, name, &d->row, e);
-	if (r == 0 && driver_expected_version(d->row, name, &version) < 0)
-		r = err_oom(e);
-	if (r == 0)
-		r = check_md5(nest.fd, name, known_md5(q, d->row, name), e);
-	if (r == 0)
-		r = driver_inspect(nest.fd, name, version, &d->facts, e);
-	if (r == 0)
-		r = settle(nest.fd, name, q->dirfd, name, d->facts.sha256, &d->backup, &present, e);
-	if (r == 0)
-		r = set_string(&d->archive, label, e);
-	if (r < 0)
-		return r;
-	d->action = present ? "present" : "unpacked";
-	d->path = str_printf("%s/%s", q->dir_path, name);
-	return d->path ? note_row(q, d, name, e) : err_oom(e);
+		r = take_from_nest(q, &nest, name, "unpacked", d, e);
+	return r < 0 ? r : set_string(&d->archive, label, e);
 }
 
 /* -- a file by hand -- */
@@ -463,6 +475,104 @@ static int take_laid_down(const struct driver_request *q, struct driver_result *
 	return take_file(&own, d, e);
 }
 
+/* -- addresses that take more than a URL -- */
+
+/* The file is here already and is the right one: 1. A wrong one is 0, and goes aside when the right one has come. */
+static int is_here(const struct driver_request *q, struct driver_result *d, struct err *e)
+{
+	_cleanup_(err_done) struct err own = ERR_INIT;
+	int r;
+
+	if (!path_exists(q->dirfd, d->row->file))
+		return 0;
+	r = driver_inspect(q->dirfd, d->row->file, d->row->version, &d->facts, &own);
+	if (r == 0)
+		r = check_md5(q->dirfd, d->row->file, known_md5(q, d->row, d->row->file), &own);
+	if (r == -ENOMEM)
+		return err_oom(e);
+	if (r < 0) {
+		driver_facts_done(&d->facts);
+		return note(&d->notes, own.reason ? own.reason : "is not the right one", "what is there:", e);
+	}
+	d->action = "present";
+	d->path = str_printf("%s/%s", q->dir_path, d->row->file);
+	return d->path ? 1 : err_oom(e);
+}
+
+static int run_megadl(const struct driver_request *q, const char *url, int dirfd, struct err *e)
+{
+	_cleanup_(spawn_done) struct spawn s = SPAWN_INIT("megadl");
+	int r;
+
+	(void)spawn_argv(&s, "megadl", "--no-progress", "--path", ".", NULL);
+	if (q->proxy && *q->proxy)
+		(void)spawn_argv(&s, "--proxy", q->proxy, NULL);
+	(void)spawn_argv(&s, url, NULL);
+	s.cwd_fd = dirfd;
+	s.timeout_s = MEGA_TIMEOUT_S;
+	r = spawn_check(&s, e);
+	if (r == -ERR_TOOL_MISSING)
+		return err_next(
+		    e, "install the package megatools (apt-get install megatools), then run again; or take "
+		       "the file from NVIDIA's licensing portal and name it with --file");
+	return r == -ERR_SPAWN ? err_recode(e, ERR_FETCH_FAILED) : r;
+}
+
+/* Its own encryption needs its own program, which writes the file under the name it has there. */
+static int take_mega(const struct driver_request *q, struct driver_result *d, struct err *e)
+{
+	_cleanup_(nest_done) struct nest nest = { q->dirfd, -EBADF, "" };
+	const char *name = d->row->file;
+	int r;
+
+	if (q->offline)
+		return err_set(e, ERR_OFFLINE, "%s is not here and comes from %s", name, d->row->url);
+	d->action = "downloaded";
+	if (q->dry_run)
+		return 0;
+	r = nest_open(&nest, e);
+	if (r == 0)
+		r = run_megadl(q, d->row->url, nest.fd, e);
+	if (r == 0 && !path_exists(nest.fd, name))
+		r = err_set(e, ERR_VGPU_DRIVER, "%s gave a file of another name than %s", d->row->url, name);
+	return r < 0 ? r : take_from_nest(q, &nest, name, "downloaded", d, e);
+}
+
+static int take_listed(const struct driver_request *q, struct driver_result *d, struct err *e)
+{
+	struct fetch_request how = fetch_request_of(q, NULL, "");
+	struct listing_request l = { &how, q->listing, d->row->branch, d->row->version, q->want_custom };
+	_cleanup_(listing_found_done) struct listing_found f = { 0 };
+	int r;
+
+	if (q->dry_run) {
+		d->action = "downloaded";
+		return set_string(&d->url, q->listing ? q->listing : LISTING_BASE, e);
+	}
+	r = listing_find(&l, &f, e);
+	if (r == 0)
+		r = set_string(&d->url, f.url, e);
+	if (r < 0)
+		return r;
+	return f.is_zip ? fetch_zip(q, f.url, f.name, d, e) : fetch_runfile(q, f.url, f.name, d, e);
+}
+
+static int take_plain(const struct driver_request *q, struct driver_result *d, struct err *e)
+{
+	return fetch_runfile(q, d->row->url, d->row->file, d, e);
+}
+
+static const struct source {
+	const char *kind;
+	bool look_first; /* what is here already is looked at before anybody is asked */
+	int (*take)(const struct driver_request *q, struct driver_result *d, struct err *e);
+} sources[] = {
+	{ "alist", false, take_plain },
+	{ "mega", true, take_mega },
+	{ "auto", true, take_listed },
+	{ "portal", false, take_laid_down },
+};
+
 static int take_branch(const struct driver_request *q, struct driver_result *d, struct err *e)
 {
 	int r;
@@ -472,10 +582,15 @@ static int take_branch(const struct driver_request *q, struct driver_result *d, 
 	r = find_row(q, "", &d->row, e);
 	if (r < 0)
 		return r;
-	if (strcmp(d->row->url_kind, "alist") != 0)
-		return take_laid_down(q, d, e);
-	r = set_string(&d->url, d->row->url, e);
-	return r < 0 ? r : fetch_runfile(q, d->row->url, d->row->file, d, e);
+	for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
+		if (strcmp(sources[i].kind, d->row->url_kind) != 0)
+			continue;
+		r = set_string(&d->url, *d->row->url ? d->row->url : NULL, e);
+		if (r == 0 && sources[i].look_first)
+			r = is_here(q, d, e);
+		return r != 0 ? (r < 0 ? r : 0) : sources[i].take(q, d, e);
+	}
+	return take_laid_down(q, d, e);
 }
 
 int driver_get(const struct driver_request *q, struct driver_result *ret, struct err *e)
@@ -502,6 +617,43 @@ void driver_patch_result_done(struct driver_patch_result *r)
 	*r = (struct driver_patch_result){ 0 };
 }
 
+int driver_patches_load(int dirfd, const char *path, json_t **ret, struct err *e)
+{
+	json_t *all = NULL;
+	const json_t *value;
+	const char *key;
+	int r = jload_at(dirfd, path, OVERRIDES_MAX, &all, e);
+
+	*ret = NULL;
+	if (r == -ENOENT) {
+		err_done(e);
+		return 0;
+	}
+	if (r >= 0 && !json_is_object(all))
+		r = err_set(e, ERR_CONFIG, "it is not one JSON object");
+	json_object_foreach (all, key, value)
+		if (r >= 0 && (!json_is_string(value) || !name_is_safe(json_string_value(value))))
+			r = err_set(e, ERR_CONFIG, "\"%s\" does not name a patch file", key);
+	if (r < 0) {
+		json_decref(all);
+		(void)err_recode(e, ERR_CONFIG);
+		return err_object(e, "%s", path);
+	}
+	*ret = all;
+	return 0;
+}
+
+/* The file's own name counts before its branch. */
+static const char *overriding(const struct driver_patch_request *q, const char *version)
+{
+	const struct catalog_driver *d = catalog_driver_by_file(q->catalog, base_name(q->file));
+	const char *branch, *patch = json_string_value(json_object_get(q->overrides, base_name(q->file)));
+
+	d = d ? d : catalog_driver_by_version(q->catalog, version);
+	branch = q->branch ? q->branch : d ? d->branch : NULL;
+	return patch || !branch ? patch : json_string_value(json_object_get(q->overrides, branch));
+}
+
 static const struct catalog_patch *mapped_patch(const struct driver_patch_request *q, const char *version)
 {
 	const struct catalog_driver *d = catalog_driver_by_file(q->catalog, base_name(q->file));
@@ -515,8 +667,19 @@ static const struct catalog_patch *mapped_patch(const struct driver_patch_reques
 static int find_patch(const struct driver_patch_request *q, const struct catalog_patch *p,
 		      struct driver_patch_result *d, struct err *e)
 {
+	const char *own = overriding(q, d->version);
+
 	if (q->patch)
 		return set_string(&d->patch, q->patch, e);
+	if (own) {
+		d->patch = str_printf("%s/%s", q->patches_dir, own);
+		if (!d->patch)
+			return err_oom(e);
+		if (path_exists(AT_FDCWD, d->patch))
+			return 0;
+		(void)err_set(e, ERR_VGPU_NO_PATCH, "%s is not there", d->patch);
+		return err_object(e, "%s", d->patch);
+	}
 	if (!p) {
 		(void)err_set(e, ERR_VGPU_NO_PATCH, "no unlock patch is mapped to driver %s", d->version);
 		return err_object(e, "%s", d->version);
@@ -729,7 +892,8 @@ static int is_made(const struct driver_patch_request *q, struct runfile *rf, str
 static int note_patch(const struct driver_patch_request *q, const struct catalog_patch *p,
 		      const struct patch *patch, struct driver_patch_result *d, struct err *e)
 {
-	if (q->patch || !*p->sha256 || strcmp(p->sha256, patch_sha256_hex(patch)) == 0)
+	if (q->patch || overriding(q, d->version) || !*p->sha256 ||
+	    strcmp(p->sha256, patch_sha256_hex(patch)) == 0)
 		return 0;
 	return note(&d->notes,
 		    "is not the copy the table of patches knows; it may carry other kernels' changes",

@@ -37,6 +37,8 @@ struct driver_request {
 	int dirfd; /* destination; a run file named by `file` stays where it is */
 	const char *dir_path; /* for messages and results */
 	const char *sha256; /* of what is fetched or named; NULL = unknown */
+	const char *listing; /* mirror that is asked for rows of kind "auto"; NULL = the usual one */
+	bool want_custom; /* of such a row, a copy that is unlocked already comes first */
 	bool accept_md5; /* a file whose MD5 is not the register's is taken all the same */
 	bool offline, dry_run;
 	const char *proxy, *ca_file;
@@ -57,14 +59,20 @@ struct driver_result {
 void driver_result_done(struct driver_result *r);
 
 /* Have the run file in the directory, complete, of the right version. A wrong one that was there becomes <name>.bak.<n>; a
- * file is never given another name than its own. -ERR_VGPU_BRANCH, -ERR_VGPU_PORTAL (no address), -ERR_VGPU_DRIVER,
- * errors of fetch_file(), zip_take() and the run file reader. */
+ * file is never given another name than its own. Rows of kind "mega" are fetched by the program megadl
+ * (-ERR_TOOL_MISSING), those of kind "auto" from where the mirror's listing says. -ERR_VGPU_BRANCH, -ERR_VGPU_PORTAL (no
+ * address), -ERR_VGPU_DRIVER, errors of fetch_file(), zip_take() and the run file reader. */
 int driver_get(const struct driver_request *q, struct driver_result *ret, struct err *e);
 
 /* ---- unlocking it ---- */
 
+/* A person's own word on which patch belongs to a branch or file: a JSON object, {"17.5" or "NVIDIA-….run": "name.patch"}.
+ * Absent is success with *ret NULL. -ERR_CONFIG names the key that is not usable. *ret: new reference. */
+int driver_patches_load(int dirfd, const char *path, json_t **ret, struct err *e);
+
 struct driver_patch_request {
 	const struct catalog *catalog;
+	const json_t *overrides; /* of driver_patches_load(): wins over the catalog; may be NULL */
 	const char *file; /* run file */
 	const char *branch; /* NULL = told by the file's name, else its version */
 	const char *patch; /* NULL = the mapped one in patches_dir */
