@@ -58,3 +58,44 @@ container() { # NAME [mapped]
 }
 inside() { local n=$1; shift; lxc-attach -P "$lxcpath" -n "$n" --clear-env -- "$@"; }
 install() { run --root "$host" lxc install "$@" --level static --allow-missing-devices; [ "$rc" = 0 ] || sed 's/^/# /' "$work/out" "$work/err" | head -20; }
+ids_for_root() { # in the mount name-space of this test alone
+	local f
+	for f in subuid subgid; do
+		[ -e "/etc/$f" ] || continue
+		{ cat "/etc/$f"; echo root:100000:65536; } >"$work/$f"
+		mount --bind "$work/$f" "/etc/$f"
+	done
+}
+
+# package VERSION OUT [OPTIONS THE INSTALLER LACKS]: a run file with libcuda, NVML and nvidia-smi of the real driver, under this
+# version (of the same length) wherever they name one, and tests/lib/lxc-installer.
+package() {
+	local to=$work/package tree name
+	tree=$NVDRIVER_STORE/$(cat "$NVDRIVER_STORE/refs/driver/$version-x86_64")/root
+	rm -rf "$to"
+	mkdir -p "$to"
+	for name in libcuda.so libnvidia-ml.so; do cp "$tree/$name.$version" "$to/$name.$1"; done
+	cp "$tree/nvidia-smi" "$to/"
+	chmod -R u+w "$to"
+	[ "$1" = "$version" ] || LC_ALL=C sed -i "s/${version//./\\.}/$1/g" "$to"/*
+	sed "s/@VERSION@/$1/g; s/@NO_OPTIONS@/${3:-}/" "$top/tests/lib/lxc-installer" >"$to/nvidia-installer"
+	chmod 755 "$to/nvidia-installer"
+	printf 'NVIDIA Accelerated Graphics Driver for Linux-x86_64\n%s\n \nnvidia \n \n \n./kernel/\n./kernel/precompiled/\n' "$1" >"$to/.manifest"
+	for name in libcuda libnvidia-ml; do
+		printf '%s.so.1 0000 UTILITY_LIB_SYMLINK NATIVE %s.so.%s MODULE:nvml\n%s.so.%s 0644 UTILITY_LIB NATIVE MODULE:nvml\n' \
+			"$name" "$name" "$1" "$name" "$1" >>"$to/.manifest"
+	done
+	echo 'nvidia-smi 0755 UTILITY_BINARY MODULE:nvml' >>"$to/.manifest"
+	"$NVDRIVER" runfile pack -q -f "$to" -o "$2" --compression gzip --level 1 >"$work/pack" 2>&1 || { cat "$work/pack"; echo "Bail out! no run file"; exit 1; }
+}
+cachedir=$host/usr/local/phoenix_hypervisor/cache
+give() { # FILE...: what the cache of run files holds
+	local f
+	rm -rf "${cachedir:?}"
+	for f in "$@"; do
+		"$NVDRIVER" --root "$host" lxc cache add "$f" >"$work/add" 2>&1 || { cat "$work/add"; echo "Bail out! the cache refuses $f"; exit 1; }
+	done
+}
+host_has() { # VERSION: what the host's kernel has loaded
+	echo "NVRM version: NVIDIA UNIX x86_64 Kernel Module  $1  x" >"$host/proc/driver/nvidia/version"
+}

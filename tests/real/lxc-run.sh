@@ -11,30 +11,7 @@ export NVDRIVER=${NVDRIVER:-$top/build/src/cli/nvdriver}
 # shellcheck source=tests/lib/lxc-machine.sh
 . "$top/tests/lib/lxc-machine.sh"
 machine_or_skip
-cachedir=$host/usr/local/phoenix_hypervisor/cache
 lib=usr/lib/x86_64-linux-gnu
-tree=$NVDRIVER_STORE/$(cat "$NVDRIVER_STORE/refs/driver/$version-x86_64")/root
-
-# package VERSION OUT [OPTIONS THE INSTALLER LACKS]: libcuda, NVML and nvidia-smi of the real driver, with the stand-in
-package() {
-	local to=$work/package name
-	rm -rf "$to"
-	mkdir -p "$to"
-	for name in libcuda.so libnvidia-ml.so; do cp "$tree/$name.$version" "$to/$name.$1"; done
-	cp "$tree/nvidia-smi" "$to/"
-	chmod -R u+w "$to"
-	sed "s/@VERSION@/$1/g; s/@NO_OPTIONS@/${3:-}/" "$top/tests/lib/lxc-installer" >"$to/nvidia-installer"
-	chmod 755 "$to/nvidia-installer"
-	printf 'NVIDIA Accelerated Graphics Driver for Linux-x86_64\n%s\n \nnvidia \n \n \n./kernel/\n./kernel/precompiled/\n' "$1" >"$to/.manifest"
-	printf 'libcuda.so.%s 0644 CUDA_LIB NATIVE / MODULE:gpgpu\nlibnvidia-ml.so.%s 0644 UTILITY_LIB NATIVE MODULE:nvml\nnvidia-smi 0755 UTILITY_BINARY MODULE:nvml\n' "$1" "$1" >>"$to/.manifest"
-	"$NVDRIVER" runfile pack -q -f "$to" -o "$2" --compression gzip --level 1 >"$work/pack" 2>&1 || { cat "$work/pack"; echo "Bail out! no run file"; exit 1; }
-}
-give() { # FILE...: what the cache holds
-	rm -rf "$cachedir"
-	for f in "$@"; do
-		"$NVDRIVER" --root "$host" lxc cache add "$f" >"$work/add" 2>&1 || { cat "$work/add"; echo "Bail out! the cache refuses $f"; exit 1; }
-	done
-}
 by_run() { run --root "$host" --json lxc install ct --delivery run --level static --allow-missing-devices --offline "$@"; }
 says() { [ "$rc" = 0 ] || head -30 "$work/out" "$work/err" | sed 's/^/# /'; }
 slug_of() { sed -n 's/.*"slug": "\(.*\)".*/\1/p' "$work/out" | head -1; }

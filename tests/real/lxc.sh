@@ -5,6 +5,8 @@
 # no driver is loaded here: the devices are nodes without a driver behind them, and nvidia-smi ends with status 9.
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
+# In a mount name-space of its own: the id ranges below are for this test alone.
+[ -n "${NVD_OWN_MOUNTS:-}" ] || [ "$(id -u)" != 0 ] || exec env NVD_OWN_MOUNTS=1 unshare -m -- bash "$0" "$@"
 export NVDRIVER=${NVDRIVER:-$top/build/src/cli/nvdriver}
 # shellcheck source=tests/cli/lib.sh
 . "$top/tests/cli/lib.sh"
@@ -29,6 +31,11 @@ lxc_end() {
 }
 trap lxc_end EXIT
 chmod 755 "$work"
+for f in subuid subgid; do
+	[ -e "/etc/$f" ] || continue
+	{ cat "/etc/$f"; echo root:100000:65536; } >"$work/$f"
+	mount --bind "$work/$f" "/etc/$f"
+done
 cp -a --reflink=auto "$cache/store" "$work/store"
 export NVDRIVER_STORE=$work/store
 
