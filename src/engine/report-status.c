@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "digest.h"
 #include "fd.h"
+#include "install.h"
 #include "kmods.h"
 #include "parse.h"
 #include "report.h"
@@ -11,15 +11,9 @@
 
 char *report_target_name(const struct host *h)
 {
-	uint8_t digest[SHA256_SIZE];
-	char hex[SHA256_HEX_SIZE];
+	char *name = NULL;
 
-	if (h->is_running)
-		return strdup("host");
-	if (sha256_bytes(h->root, strlen(h->root), digest) < 0)
-		return NULL;
-	hex_encode(digest, sizeof(digest), hex);
-	return str_printf("root-%.16s", hex);
+	return userspace_target_name(h, &name, NULL) < 0 ? NULL : name;
 }
 
 static const char *tristate_text(enum tristate t)

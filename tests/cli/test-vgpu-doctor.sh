@@ -27,6 +27,9 @@ says "the branch does not go with the kernel that still runs" '^fail *kernel *br
 nv vgpu status
 says "status says how far it is" '^set-up *step 1 is done'
 says "and what is ours" '^changed *boot'
+cp out plain
+run --root "$work/../${work##*/}/./a/" --store "$work/store" vgpu status
+equals "by whatever name the root is given" "$(diff plain out)" ""
 
 # The driver of a branch runs, on a card with virtual functions that offer types in the vendor's own files.
 root=$work/b
