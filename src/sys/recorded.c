@@ -3,7 +3,9 @@
 
 #include "jutil.h"
 #include "path.h"
+#include "publish.h"
 #include "strbuf.h"
+#include "tree.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -70,11 +72,39 @@ static int fill(struct spawn *s, const json_t *answer)
 	return s->out && s->tail ? 0 : -ENOMEM;
 }
 
+/* One file the command makes or takes away. A name that leads out of the root is none. */
+static int leave(const struct host *h, const char *path, const json_t *text)
+{
+	const char *bytes = json_string_value(text), *name;
+	_cleanup_close_ int dir = path_open_parent(h->root_fd, path, bytes != NULL, PATH_NO_SYMLINKS, &name);
+
+	if (dir < 0)
+		return dir == -ENOENT && !bytes ? 0 : dir;
+	if (bytes)
+		return publish_bytes(dir, name, bytes, strlen(bytes), 0644);
+	return tree_remove(dir, name);
+}
+
+static int leave_files(const struct host *h, const json_t *answer, struct err *e)
+{
+	const char *path;
+	json_t *text;
+
+	json_object_foreach (json_object_get(answer, "files"), path, text) {
+		int r = leave(h, path, text);
+
+		if (r < 0)
+			return err_errno(e, r, "a recorded command leaves %s", path);
+	}
+	return 0;
+}
+
 int recorded_run(const struct host *h, struct spawn *s, struct err *e)
 {
 	_cleanup_free_ char *line = NULL;
 	json_auto_t *all = NULL;
 	json_t *commands = NULL;
+	const json_t *answer;
 	int r = jload_at(h->root_fd, RECORDED_COMMANDS, RECORDING_MAX, &all, e);
 
 	if (r >= 0)
@@ -87,5 +117,7 @@ int recorded_run(const struct host *h, struct spawn *s, struct err *e)
 		return err_oom(e);
 	if (json_is_true(json_object_get(all, "log")))
 		keep_line(h, line);
-	return fill(s, find(commands, line)) < 0 ? err_oom(e) : 0;
+	answer = find(commands, line);
+	r = leave_files(h, answer, e);
+	return r < 0 ? r : fill(s, answer) < 0 ? err_oom(e) : 0;
 }

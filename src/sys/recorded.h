@@ -4,8 +4,9 @@
 /* A captured machine: a root with the answers its programs gave. Nothing is ever started for such a root.
  *
  * RECORDED_COMMANDS is a JSON object: "commands" maps a command line (arguments joined by blanks; a trailing " *" stands
- * for any further ones, the longest match wins) to {"status": n, "output": text}. With "log": true every command line
- * that is asked for becomes a line of RECORDED_LOG. */
+ * for any further ones, the longest match wins) to {"status": n, "output": text}, and optionally "files": {path: text, or
+ * null for none}, what the command leaves below the root. With "log": true every command line that is asked for becomes a
+ * line of RECORDED_LOG. */
 
 #include "host.h"
 #include "spawn.h"
