@@ -116,9 +116,7 @@ static int vgpu_cmd(struct app *app, void *opts, int argc, char **argv, struct e
 		return err_set(e, ERR_USAGE, "unknown vgpu command '%s'", argv[0]);
 	if (!o->step)
 		return menu_run(app, o, e);
-	if (strcmp(o->step, "1") != 0)
-		return err_set(e, ERR_USAGE, "there is no step '%s'", o->step);
-	return vgpu_step1_run(app, o, e);
+	return vgpu_step_run(app, o, o->step, e);
 }
 
 static const struct opt menu_options[] = { VGPU_COMMON_OPTIONS, { 0 } };

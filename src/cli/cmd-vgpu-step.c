@@ -108,6 +108,18 @@ static json_t *report_new(const struct step1 *s, bool dry_run)
 			 card_json(s), "notes", notes, "groups");
 }
 
+/* Whose work is fetched, before it is. */
+static void print_projects(const struct step1 *s)
+{
+	struct unlock_request q = step1_unlock(s);
+
+	if (!s->has_card || s->support != CARD_UNLOCK || !unlock_must_fetch(&q))
+		return;
+	out_text("other people's projects that unlock the card, fetched from where they publish them:\n");
+	for (const struct unlock_project *p = unlock_projects; p->name; p++)
+		out_text("  %s (%s, %s)  %s\n", p->name, p->what, p->license, unlock_url(&q, p));
+}
+
 static void print_decisions(const struct step1 *s)
 {
 	const struct card *c = s->has_card ? &s->cards.v[s->card] : NULL;
@@ -117,6 +129,7 @@ static void print_decisions(const struct step1 *s)
 			 card_verdict(s->support));
 	if (s->driver)
 		out_text("vGPU branch %s, host driver %s\n", s->driver->branch, s->driver->version);
+	print_projects(s);
 }
 
 static void print_notes(const struct step1 *s)
@@ -127,7 +140,7 @@ static void print_notes(const struct step1 *s)
 
 /* -- the dry run -- */
 
-static int show_group(struct app *app, const struct step1_group *g, const struct plan *p, json_t *report)
+static int show_group(struct app *app, const char *group, const struct plan *p, json_t *report)
 {
 	_cleanup_(strbuf_done) struct strbuf text = STRBUF_INIT(STRBUF_TEXT_MAX);
 	json_t *plan = NULL;
@@ -137,12 +150,24 @@ static int show_group(struct app *app, const struct step1_group *g, const struct
 		r = plan_to_json(p, &plan);
 		return r < 0 ? r
 			     : json_array_append_new(json_object_get(report, "groups"),
-						     json_pack("{s:s, s:o}", "name", g->name, "plan", plan));
+						     json_pack("{s:s, s:o}", "name", group, "plan", plan));
 	}
 	r = plan_to_text(p, app->engine->host, &text);
 	if (r >= 0)
 		out_text("%s", strbuf_str(&text));
 	return r;
+}
+
+int vgpu_show_plan(struct app *app, const char *group, struct plan *p, json_t *report, struct err *e)
+{
+	int r;
+
+	if (p->n_ops == 0)
+		return 0;
+	r = plan_check(p, app->engine->host, e);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	return show_group(app, group, p, report) < 0 ? err_oom(e) : 1;
 }
 
 static int show_all(struct app *app, struct step1 *s, struct err *e)
@@ -157,14 +182,9 @@ static int show_all(struct app *app, struct step1 *s, struct err *e)
 		_cleanup_(plan_freep) struct plan *p = NULL;
 
 		r = step1_plan(s, g, &p, e);
-		if (r < 0 || p->n_ops == 0)
-			continue;
-		r = plan_check(p, app->engine->host, e);
-		if (r > 0)
-			continue;
-		if (r >= 0 && show_group(app, g, p, report) < 0)
-			r = err_oom(e);
-		shown++;
+		if (r >= 0)
+			r = vgpu_show_plan(app, g->name, p, report, e);
+		shown += r > 0;
 	}
 	if (r >= 0 && app->json)
 		return out_json("vgpu-step", report);
@@ -190,32 +210,43 @@ static bool needs_reboot(const char *group)
 	return false;
 }
 
-static int apply_group(struct app *app, struct step1 *s, struct vgpu_state *st, const struct step1_group *g,
-		       json_t *report, bool *reboot, struct err *e)
+int vgpu_apply_plan(struct app *app, const char *group, struct plan *p, struct vgpu_state *st, json_t *report,
+		    struct err *e)
 {
-	_cleanup_(plan_freep) struct plan *p = NULL;
 	_cleanup_free_ char *txid = NULL;
-	int r = step1_plan(s, g, &p, e);
+	int r;
 
-	if (r < 0 || p->n_ops == 0)
-		return r;
+	if (p->n_ops == 0)
+		return 0;
 	log_info("%s", p->title);
 	r = plan_apply(p, &app->engine->state, app->engine->host, app->engine->lock_timeout_s, &txid, e);
 	if (r <= 0)
 		return r < 0 ? err_wrap(e, "%s", p->title) : 0;
-	*reboot |= needs_reboot(g->name);
 	if (!app->json)
 		for (size_t i = 0; i < p->n_ops; i++)
 			if (strncmp(p->ops[i].sentence, "(when", 5) != 0)
 				out_text("%s\n", p->ops[i].sentence);
 	if (json_array_append_new(json_object_get(report, "groups"),
-				  json_pack("{s:s, s:s}", "name", g->name, "deployment", txid)) < 0 ||
-	    vgpu_state_step(st, g->name, "done") < 0)
+				  json_pack("{s:s, s:s}", "name", group, "deployment", txid)) < 0 ||
+	    vgpu_state_step(st, group, "done") < 0)
 		return err_oom(e);
-	return vgpu_state_save(app->engine, st, e);
+	r = vgpu_state_save(app->engine, st, e);
+	return r < 0 ? r : 1;
 }
 
-static int import_state(const struct vgpu_common *o, struct vgpu_state *st, struct err *e)
+static int apply_group(struct app *app, struct step1 *s, struct vgpu_state *st, const struct step1_group *g,
+		       json_t *report, bool *reboot, struct err *e)
+{
+	_cleanup_(plan_freep) struct plan *p = NULL;
+	int r = step1_plan(s, g, &p, e);
+
+	if (r >= 0)
+		r = vgpu_apply_plan(app, g->name, p, st, report, e);
+	*reboot |= r > 0 && needs_reboot(g->name);
+	return r;
+}
+
+int vgpu_import_state(const struct vgpu_common *o, struct vgpu_state *st, struct err *e)
 {
 	_cleanup_free_ char *text = NULL;
 	int r;
@@ -263,11 +294,10 @@ static int remember(struct app *app, const struct vgpu_common *o, const struct s
 	return vgpu_state_save(app->engine, st, e);
 }
 
-/* Asked last, and only where this very machine would reboot. */
-static int offer_reboot(struct app *app, const struct asker *a, struct err *e)
+int vgpu_offer_reboot(struct app *app, const struct asker *a, const char *why, struct err *e)
 {
 	_cleanup_(spawn_done) struct spawn s = SPAWN_INIT("reboot");
-	int r = ask_yes(a, "reboot", false, "Step 1 is complete. Reboot now? ");
+	int r = ask_yes(a, "reboot", false, "%s Reboot now? ", why);
 
 	if (r <= 0)
 		return r < 0 ? err_oom(e) : 0;
@@ -311,7 +341,7 @@ static int apply_all(struct app *app, const struct vgpu_common *o, struct step1 
 		r = finish(app, s, report, reboot, e);
 	json_decref(report);
 	if (r >= 0 && reboot)
-		r = offer_reboot(app, s->ask, e);
+		r = vgpu_offer_reboot(app, s->ask, "Step 1 is complete.", e);
 	return r;
 }
 
@@ -323,7 +353,7 @@ static int run_for_real(struct app *app, const struct vgpu_common *o, struct ste
 	if (r >= 0)
 		r = vgpu_state_open(app->engine, true, &st, e);
 	if (r >= 0)
-		r = import_state(o, &st, e);
+		r = vgpu_import_state(o, &st, e);
 	if (r >= 0)
 		r = step1_decide(s, e);
 	if (r >= 0)
@@ -336,15 +366,32 @@ static int run_for_real(struct app *app, const struct vgpu_common *o, struct ste
 	return apply_all(app, o, s, &st, e);
 }
 
+struct step1 vgpu_step1_of(struct app *app, const struct vgpu_common *o, const struct asker *ask)
+{
+	return (struct step1){ .en = app->engine,
+			       .ask = ask,
+			       .card_wanted = o->card,
+			       .branch_wanted = o->branch,
+			       .gpu_db = o->gpu_db,
+			       .patches_url = o->unlock_patches,
+			       .source_url = o->unlock_source,
+			       .library = o->unlock_library,
+			       .dry_run = app->dry_run };
+}
+
+int vgpu_step_run(struct app *app, const struct vgpu_common *o, const char *step, struct err *e)
+{
+	if (strcmp(step, "1") == 0)
+		return vgpu_step1_run(app, o, e);
+	if (strcmp(step, "2") == 0)
+		return vgpu_step2_run(app, o, e);
+	return err_set(e, ERR_USAGE, "there is no step '%s'", step);
+}
+
 int vgpu_step1_run(struct app *app, const struct vgpu_common *o, struct err *e)
 {
 	_cleanup_(vgpu_asker_done) struct asker asker = { 0 };
-	_cleanup_(step1_done) struct step1 s = { .en = app->engine,
-						 .ask = &asker,
-						 .card_wanted = o->card,
-						 .branch_wanted = o->branch,
-						 .gpu_db = o->gpu_db,
-						 .dry_run = app->dry_run };
+	_cleanup_(step1_done) struct step1 s = vgpu_step1_of(app, o, &asker);
 	int r = vgpu_asker_open(app, o, &asker, e);
 
 	if (r >= 0)

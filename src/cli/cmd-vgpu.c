@@ -5,6 +5,7 @@
 
 #include "report.h"
 #include "ui.h"
+#include "vgpu-plan.h"
 #include "vgpu-state.h"
 
 #include <string.h>
@@ -33,9 +34,7 @@ static const struct opt undo_options[] = {
 
 static int step_cmd(struct app *app, void *opts, int argc _unused_, char **argv, struct err *e)
 {
-	if (strcmp(argv[0], "1") != 0)
-		return err_set(e, ERR_USAGE, "there is no step '%s'", argv[0]);
-	return vgpu_step1_run(app, opts, e);
+	return vgpu_step_run(app, opts, argv[0], e);
 }
 
 static int plan_cmd(struct app *app, void *opts, int argc _unused_, char **argv _unused_, struct err *e)
@@ -49,7 +48,7 @@ static int plan_cmd(struct app *app, void *opts, int argc _unused_, char **argv 
 		app->root = o->fixture;
 		r = engine_open(app->root, app->store_path, ENGINE_STORE_OPTIONAL, &app->engine, e);
 	}
-	return r < 0 ? r : vgpu_step1_run(app, o, e);
+	return r < 0 ? r : vgpu_step_run(app, o, o->step ? o->step : "1", e);
 }
 
 /* -- taking back -- */
@@ -164,6 +163,8 @@ int vgpu_take_back(struct app *app, const struct vgpu_common *o, bool ask, bool 
 		r = take_back_all(&b, e);
 	if (r >= 0 && app->engine->store && !b.kept && !app->dry_run && json_array_size(b.report) > 0)
 		r = forget(app, e);
+	if (r >= 0 && !app->dry_run)
+		vgpu_dir_drop(app->engine->host);
 	if (r >= 0)
 		r = print_back(&b, e);
 	json_decref(b.said);
@@ -188,36 +189,43 @@ static int remove_cmd(struct app *app, void *opts, int argc _unused_, char **arg
 }
 
 #define DESCRIPTION                                                                                          \
-	"Prepares a Proxmox VE 7, 8 or 9 host for NVIDIA vGPU: package repositories, packages and headers, " \
-	"a kernel the "                                                                                      \
-	"driver builds for, the key for Secure Boot, the IOMMU, passthrough of the other cards, and the "    \
-	"modules loaded at "                                                                                 \
-	"boot. Everything is decided first; then each group is applied as one recorded deployment, so that " \
-	"an interrupted "                                                                                    \
-	"run is taken back and continued, a second run changes nothing, and undo and remove give the "       \
-	"former bytes back.\n\n"                                                                             \
+	"Step 1 prepares a Proxmox VE 7, 8 or 9 host for NVIDIA vGPU: package repositories, packages and "   \
+	"headers, what unlocks a consumer card, a kernel the driver builds for, the key for Secure Boot, "   \
+	"the IOMMU, passthrough of the other cards, and the modules loaded at boot. Step 2, after the "      \
+	"reboot, has the host driver: it is fetched and checked (and patched for an unlocked card), the "    \
+	"vendor's installer runs, the daemons and the virtual functions are switched on, and what came of "  \
+	"it is looked at. Where something of the next boot is missing (the key's confirmation, the pinned "  \
+	"kernel), step 2 says so and changes nothing else.\n\n"                                              \
+	"Everything is decided first; then each group is applied as one recorded deployment, so that an "    \
+	"interrupted run is taken back and continued, a second run changes nothing, and undo and remove "    \
+	"give the former bytes back; the driver is taken back by its own uninstaller.\n\n"                   \
+	"Consumer and workstation cards are unlocked by two projects of other people, which are no part of " \
+	"this program: vgpu-proxmox (patches, AGPL-3.0-or-later, "                                           \
+	"https://gitlab.com/polloloco/vgpu-proxmox) "                                                        \
+	"and vgpu_unlock-rs (a library, MIT, https://github.com/mbilker/vgpu_unlock-rs). They are named, "   \
+	"asked about and fetched from there.\n\n"                                                            \
 	"Without a terminal no question waits: the answers file is asked, then --yes, and what neither "     \
-	"answers is no. "                                                                                    \
-	"--dry-run shows every file change as a diff and every command.\n\n"                                 \
+	"answers is no. --dry-run shows every file change as a diff and every command.\n\n"                  \
 	"The answers file is one JSON object. Its keys: proceed, dist_upgrade, no_card, card, unknown_card " \
-	"(native, unlock or "                                                                                \
-	"stop), branch, passthrough, kernel_pin, iommu_pt, mok_password, reboot, license_kind (vendor or "   \
-	"server), "                                                                                          \
-	"license_server, license_address, license_port, and remove_GROUP for vgpu remove. --yes answers "    \
-	"proceed, kernel_pin, "                                                                              \
+	"(native, unlock or stop), branch, unlock, passthrough, kernel_pin, iommu_pt, mok_password, "        \
+	"no_iommu, kernel_unfit, reboot, license_kind (vendor or server), license_server, license_address, " \
+	"license_port, and remove_GROUP for vgpu remove. --yes answers proceed, unlock, kernel_pin, "        \
 	"iommu_pt, license_server and remove_GROUP with yes, the others with no; remove_license_keys is "    \
-	"one of the others, "                                                                                \
-	"for guests' tokens are signed with those keys."
+	"one of the others, for guests' tokens are signed with those keys.\n\n"                              \
+	"Exit status 10 when step 2 installed the driver and something about it is not well."
 
 const struct cmd cmd_vgpu_step = {
 	.name = "vgpu",
 	.sub = "step",
-	.summary = "prepare this Proxmox VE host (step 1)",
-	.args = "1",
+	.summary = "prepare this Proxmox VE host (step 1), install the driver (step 2)",
+	.args = "1|2",
 	.min_args = 1,
 	.max_args = 1,
 	.description = DESCRIPTION,
-	.examples = "nvdriver vgpu step 1 --yes --card 0000:41:00.0\n  without a question\n",
+	.examples =
+	    "nvdriver vgpu step 1 --yes --card 0000:41:00.0\n  without a question\n"
+	    "nvdriver vgpu step 2 --file NVIDIA-Linux-x86_64-580.105.06-vgpu-kvm.run\n  with the driver "
+	    "from NVIDIA's licensing portal\n",
 	.options = step_options,
 	.opts_size = sizeof(struct vgpu_common),
 	.run = step_cmd,
@@ -226,7 +234,7 @@ const struct cmd cmd_vgpu_step = {
 const struct cmd cmd_vgpu_plan = {
 	.name = "vgpu",
 	.sub = "plan",
-	.summary = "show what step 1 would do",
+	.summary = "show what step 1, or with --step 2 the other one, would do",
 	.description = "The same as vgpu step 1 --dry-run: every file change as a diff and every command in "
 		       "order, for this host "
 		       "or "
@@ -260,10 +268,10 @@ const struct cmd cmd_vgpu_remove = {
 	.name = "vgpu",
 	.sub = "remove",
 	.summary = "take back the vGPU set-up, one question a group",
-	.description = "Like vgpu undo, and asks for each group (repositories, packages, kernel, secureboot, "
-		       "boot, cards, "
-		       "modules) "
-		       "whether it shall go. With --yes all go.",
+	.description =
+	    "Like vgpu undo, and asks for each group whether it shall go: functions, services, driver, "
+	    "download; modules, cards, boot, secureboot, kernel, unlock_config, unlock, unlock_sources, "
+	    "packages, repositories. With --yes all go.",
 	.options = undo_options,
 	.opts_size = sizeof(struct vgpu_opts),
 	.flags = CMD_STORE_READ,

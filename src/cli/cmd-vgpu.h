@@ -5,11 +5,14 @@
 
 #include "cmd.h"
 #include "vgpu-ask.h"
+#include "vgpu-state.h"
+#include "vgpu-step1.h"
 
 /* Options of every verb that plans or changes; the first members of each verb's own block. */
 struct vgpu_common {
 	const char *card, *branch, *gpu_db, *answers, *import, *url, *file, *step, *fixture;
-	bool debug;
+	const char *patch, *unlock_patches, *unlock_source, *unlock_library;
+	bool debug, accept_md5;
 };
 /* clang-format off */
 #define VGPU_COMMON_OPTIONS \
@@ -25,7 +28,17 @@ struct vgpu_common {
 	  offsetof(struct vgpu_common, import), "file" }, \
 	{ "url", 0, "URL", "address of the host driver for step 2", OPT_STRING, offsetof(struct vgpu_common, url) }, \
 	{ "file", 0, "FILE", "host driver file for step 2", OPT_STRING, offsetof(struct vgpu_common, file), "file" }, \
-	{ "step", 0, "N", "the step to run", OPT_STRING, offsetof(struct vgpu_common, step), NULL, true }, \
+	{ "accept-md5", 0, NULL, "take a driver although its MD5 is not the register's", OPT_FLAG, \
+	  offsetof(struct vgpu_common, accept_md5) }, \
+	{ "patch", 0, "FILE", "unlock with this patch instead of the mapped one", OPT_STRING, \
+	  offsetof(struct vgpu_common, patch), "file" }, \
+	{ "unlock-patches", 0, "URL", "fetch the community's patches from this repository", OPT_STRING, \
+	  offsetof(struct vgpu_common, unlock_patches) }, \
+	{ "unlock-source", 0, "URL", "fetch the unlock library's source from this repository", OPT_STRING, \
+	  offsetof(struct vgpu_common, unlock_source) }, \
+	{ "unlock-library", 0, "FILE", "take this unlock library instead of building one", OPT_STRING, \
+	  offsetof(struct vgpu_common, unlock_library), "file" }, \
+	{ "step", 0, "N", "the step to run", OPT_STRING, offsetof(struct vgpu_common, step), "1 2" }, \
 	{ "debug", 0, NULL, "same as -v", OPT_FLAG, offsetof(struct vgpu_common, debug), NULL, true }
 /* clang-format on */
 
@@ -36,8 +49,24 @@ void vgpu_asker_done(struct asker *a);
 /* -ERR_VGPU_NOT_RUNNING unless commands may change this host, -ERR_VGPU_NOT_ROOT unless we are root there. */
 int vgpu_may_change(struct app *app, struct err *e);
 
-/* Step 1, or its plan with --dry-run. */
+/* Step 1 or 2, or its plan with --dry-run. 0, an error, or (step 2) the exit status of a finding. */
 int vgpu_step1_run(struct app *app, const struct vgpu_common *o, struct err *e);
+int vgpu_step2_run(struct app *app, const struct vgpu_common *o, struct err *e);
+int vgpu_step_run(struct app *app, const struct vgpu_common *o, const char *step, struct err *e);
+
+/* The options both steps take their facts by. */
+struct step1 vgpu_step1_of(struct app *app, const struct vgpu_common *o, const struct asker *ask);
+/* Takes the script's state file over, once. */
+int vgpu_import_state(const struct vgpu_common *o, struct vgpu_state *st, struct err *e);
+
+/* One group's plan: shown (1 when there was something to show), or applied and noted in the state and the report's "groups"
+ * (1 when anything was done). Both are 0 for a plan without work. */
+int vgpu_show_plan(struct app *app, const char *group, struct plan *p, json_t *report, struct err *e);
+int vgpu_apply_plan(struct app *app, const char *group, struct plan *p, struct vgpu_state *st, json_t *report,
+		    struct err *e);
+
+/* Asked last, and only where this very machine would reboot. */
+int vgpu_offer_reboot(struct app *app, const struct asker *a, const char *why, struct err *e);
 
 /* The menu's question about licences. */
 int vgpu_license_menu(struct app *app, const struct vgpu_common *o, struct err *e);

@@ -23,8 +23,9 @@ card() {
 	pci_function "$1" "${2%.*}.1" 0x10de 0x10f0 0x040300 "${5:-${4:--}}"
 }
 installed() { printf 'Package: %s\nStatus: install ok installed\nVersion: %s\n\n' "$1" "${2:-1.0}"; }
-# answer COMMAND STATUS OUTPUT: a line of the recording
-answer() { printf '%s "%s": {"status": %s, "output": "%s"}' "${answers:+,}" "$1" "$2" "$3"; }
+# answer COMMAND STATUS OUTPUT [FILES]: a line of the recording; FILES: members of an object, what the command leaves
+answer() { printf '%s "%s": {"status": %s, "output": "%s"%s}' "${answers:+,}" "$1" "$2" "$3" "${4:+, \"files\": {$4\}}"; }
+own=var/lib/nvdriver/vgpu
 
 # machine ROOT MAJOR VERSION KERNEL [KERNEL...]: the newest kernel first; the first runs unless $running says otherwise
 machine() {
@@ -32,7 +33,7 @@ machine() {
 	shift 3
 	case $major in 7) codename=bullseye ;; 8) codename=bookworm ;; *) codename=trixie ;; esac
 	kernel=${running:-$1}
-	mkdir -p "$root"/{proc/sys/kernel,sys/bus/pci/devices,etc/apt/sources.list.d,etc/modprobe.d,etc/default,etc/kernel,var/lib/dpkg,boot}
+	mkdir -p "$root"/{usr/{bin,lib/systemd/system},etc/systemd/system/multi-user.target.wants,proc/sys/kernel,sys/bus/pci/devices,etc/apt/sources.list.d,etc/modprobe.d,etc/default,etc/kernel,var/lib/dpkg,boot}
 	put "$root/etc/os-release" "PRETTY_NAME=\"Debian\"\nID=debian\nVERSION_CODENAME=$codename\n"
 	echo "$kernel" >"$root/proc/sys/kernel/osrelease"
 	put "$root/proc/cpuinfo" "processor\t: 0\nvendor_id\t: ${cpu:-GenuineIntel}\n"
@@ -69,9 +70,19 @@ machine() {
 		answer "apt-cache pkgnames *" 0 "${archive:-}"
 		answer "apt-cache policy *" 0 "p:\\n  Installed: (none)\\n  Candidate: 1.0\\n"
 		[ "$major" != 7 ] || answer "apt-cache policy pve-nvidia-vgpu-helper" 0 ""
-		for kernel in 'apt-get update *' 'apt-get install *' 'apt-get remove *' 'proxmox-boot-tool *' update-grub 'update-initramfs *' 'openssl req *' 'mokutil --import *' 'mokutil --revoke-import' 'rm *'; do
+		for kernel in 'apt-get update *' 'apt-get install *' 'apt-get remove *' 'proxmox-boot-tool *' update-grub 'update-initramfs *' 'openssl req *' 'mokutil --import *' 'mokutil --revoke-import' 'rm *' 'systemctl *' 'chmod *'; do
 			answer "$kernel" 0 ""
 		done
+		# The community's projects, and a compiler.
+		answer "git clone --depth 1 https://gitlab.com/polloloco/vgpu-proxmox.git /$own/vgpu-proxmox" 0 "" "\"$own/vgpu-proxmox/README.md\": \"patches\""
+		answer "git clone --depth 1 --branch v2.5.0 https://github.com/mbilker/vgpu_unlock-rs.git /$own/vgpu_unlock-rs" 0 "" "\"$own/vgpu_unlock-rs/Cargo.toml\": \"source\""
+		answer "rm -rf /$own/vgpu-proxmox" 0 "" "\"$own/vgpu-proxmox\": null"
+		answer "rm -rf /$own/vgpu_unlock-rs" 0 "" "\"$own/vgpu_unlock-rs\": null"
+		answer "curl *" 0 "" "\"$own/rustup-init\": \"installer\""
+		answer "rm -f /$own/rustup-init" 0 "" "\"$own/rustup-init\": null"
+		answer "env *" 0 "" "\"$own/vgpu_unlock-rs/target/release/libvgpu_unlock_rs.so\": \"library\""
+		answer "install *" 0 "" '"usr/lib/nvdriver/libvgpu_unlock_rs.so": "library"'
+		answer "rm -f /usr/lib/nvdriver/libvgpu_unlock_rs.so" 0 "" '"usr/lib/nvdriver/libvgpu_unlock_rs.so": null'
 		answer "openssl passwd -6 -stdin" 0 '$6$salt$hash\n'
 		answer "mokutil --test-key *" 0 "/var/lib/dkms/mok.pub ${mok:-is not enrolled}\\n"
 		answer "zpool get *" 0 "${zpool:-size\\t1T\\n}"

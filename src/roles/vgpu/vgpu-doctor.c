@@ -8,19 +8,25 @@
 #include "vgpu-apt.h"
 #include "vgpu-license-client.h"
 #include "vgpu-modules.h"
+#include "vgpu-ops.h"
+#include "vgpu-plan.h"
 #include "vgpu-state.h"
 #include "vgpu-step1.h"
 #include "vgpu-tools.h"
 #include "vgpu-types.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <string.h>
+
+#define MAPS_MAX ((size_t)16 << 20)
 
 struct doctor {
 	struct step1 s; /* facts; nothing is decided */
 	struct vgpu_state state;
 	struct vgpu_types types;
 	char *driver; /* owned; version of the loaded driver, NULL = none */
+	json_t *installed; /* owned; meta data of the driver step 2 installed, NULL = none */
 	json_t *checks; /* owned */
 	unsigned findings;
 };
@@ -31,6 +37,7 @@ static void doctor_done(struct doctor *d)
 	vgpu_state_done(&d->state);
 	vgpu_types_done(&d->types);
 	free(d->driver);
+	json_decref(d->installed);
 	json_decref(d->checks);
 }
 
@@ -45,6 +52,8 @@ static int doctor_open(struct doctor *d, struct engine *en, struct err *e)
 		r = vgpu_state_open(en, false, &d->state, e);
 	if (r >= 0)
 		r = vgpu_types_read(en->host, &d->types, e);
+	if (r >= 0)
+		r = vgpu_deployed(en, "driver", &d->installed, e);
 	if (r >= 0 && kmod_attr(en->host, "nvidia", "version", &d->driver) == -ENOMEM)
 		r = err_oom(e);
 	return r;
@@ -225,6 +234,8 @@ static enum card_support chosen_support(const struct doctor *d)
 	const char *word = vgpu_state_get(&d->state, "VGPU_SUPPORT");
 	size_t at;
 
+	if (!word)
+		word = json_string_value(json_object_get(d->installed, "support"));
 	if (word)
 		return card_support_parse(word);
 	return cards_choose(&d->s.cards, NULL, &at, NULL) == 0 ? d->s.cards.v[at].support : CARD_UNKNOWN;
@@ -237,6 +248,8 @@ static const struct catalog_driver *present_branch(const struct doctor *d)
 	const struct catalog_driver *installed =
 	    d->driver ? catalog_driver_by_version(d->s.catalog, d->driver) : NULL;
 
+	if (!installed && !branch)
+		branch = json_string_value(json_object_get(d->installed, "branch"));
 	return installed ? installed : branch ? catalog_driver(d->s.catalog, branch) : NULL;
 }
 
@@ -297,18 +310,38 @@ static bool has_module_file(const struct doctor *d, const char *kernel)
 	return false;
 }
 
+/* Installed kernels that could be booted and would find no driver. */
+static int kernels_without(const struct doctor *d, char **ret)
+{
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT(4096);
+
+	for (char **k = d->s.machine.kernels; k && *k; k++)
+		if (!has_module_file(d, *k))
+			(void)strbuf_printf(&b, "%s%s", b.len ? ", " : "; there is none for ", *k);
+	return strbuf_steal(&b, ret);
+}
+
 static int check_modules_built(struct doctor *d)
 {
 	const char *next_kernel = vgpu_machine_next_kernel(&d->s.machine);
+	_cleanup_free_ char *without = NULL;
 
 	if (!d->driver)
-		return say(d, "driver", vgpu_state_get(&d->state, "STEP") ? "warn" : "ok",
-			   "nvdriver vgpu step 2 installs it", "the host driver is not loaded");
+		return d->installed
+			   ? say(d, "driver", "fail",
+				 "dmesg | grep -i nvrm; /var/log/nvidia-installer.log and DKMS's make.log",
+				 "driver %s was installed and is not loaded",
+				 json_string_value(json_object_get(d->installed, "version")))
+			   : say(d, "driver", vgpu_state_get(&d->state, "STEP") ? "warn" : "ok",
+				 "nvdriver vgpu step 2 installs it", "the host driver is not loaded");
 	if (!has_module_file(d, next_kernel))
 		return say(d, "driver", "warn", "install that kernel's headers and run: dkms autoinstall",
 			   "driver %s runs, and no module of it was built for kernel %s, which boots next",
 			   d->driver, next_kernel);
-	return say(d, "driver", "ok", NULL, "driver %s is loaded", d->driver);
+	if (kernels_without(d, &without) < 0)
+		return -ENOMEM;
+	return say(d, "driver", "ok", NULL, "driver %s is loaded, and built for %s, which boots next%s",
+		   d->driver, next_kernel, without);
 }
 
 static int check_daemon(struct doctor *d, const char *unit)
@@ -349,6 +382,178 @@ static int check_types(struct doctor *d)
 		   "check that the IOMMU is on, the daemons run and, on Ampere and newer, that virtual "
 		   "functions are on",
 		   "the driver is loaded and offers no vGPU types");
+}
+
+/* -- what step 2 did -- */
+
+/* The card for vGPU: the one that was chosen, else the only one that can be. NULL when that cannot be told. */
+static const struct card *chosen_card(const struct doctor *d)
+{
+	const char *wanted = vgpu_state_get(&d->state, "CARD");
+	size_t at;
+
+	if (!wanted)
+		wanted = json_string_value(json_object_get(d->installed, "card"));
+	return cards_choose(&d->s.cards, wanted, &at, NULL) == 0 ? &d->s.cards.v[at] : NULL;
+}
+
+const char *vgpu_smi_reason(const char *text, bool unlock)
+{
+	static const struct {
+		const char *text;
+		bool normal_for_unlock; /* the library is in the daemons alone */
+	} bad[] = {
+		{ "couldn't communicate", false },
+		{ "could not communicate", false },
+		{ "no supported devices in vgpu mode", true },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		if (strcasestr(text, bad[i].text) && !(unlock && bad[i].normal_for_unlock))
+			return bad[i].text;
+	return NULL;
+}
+
+static int check_smi(struct doctor *d)
+{
+	_cleanup_(answer_done) struct answer a = { 0 };
+	const char *reason;
+
+	if (!d->driver || TOOLS_ASK(d->s.en->host, &a, NULL, "nvidia-smi", "vgpu") < 0)
+		return 0;
+	reason = vgpu_smi_reason(a.out, chosen_support(d) == CARD_UNLOCK);
+	if (reason)
+		return say(d, "nvidia-smi", "fail", "dmesg | grep -i nvrm", "nvidia-smi vgpu: %s", reason);
+	return say(d, "nvidia-smi", "ok", NULL, "nvidia-smi vgpu answers%s%s",
+		   strstr(a.out, d->driver) ? " with driver " : "",
+		   strstr(a.out, d->driver) ? d->driver : "");
+}
+
+/* Secure Boot lets no unsigned module in, and one signed with another key neither. */
+static int check_signer(struct doctor *d)
+{
+	_cleanup_(answer_done) struct answer a = { 0 };
+	struct span signer;
+
+	if (!d->installed || d->s.machine.secureboot.secure_boot != TRI_YES)
+		return 0;
+	if (TOOLS_ASK(d->s.en->host, &a, NULL, "modinfo", "-F", "signer", "nvidia") < 0 || a.status != 0)
+		return say(d, "signature", "unknown", "modinfo -F signer nvidia",
+			   "who signed the module cannot be asked");
+	signer = span_trim(SPAN(a.out));
+	if (signer.len == 0)
+		return say(d, "signature", "fail",
+			   "enrol the key (nvdriver vgpu step 2), then: dkms build and install with --force",
+			   "the nvidia module carries no signature, and Secure Boot is on");
+	return say(d, "signature", "ok", NULL, "the nvidia module is signed by " SPAN_FMT, SPAN_ARG(signer));
+}
+
+static int check_functions(struct doctor *d)
+{
+	const struct card *c = chosen_card(d);
+	json_auto_t *list = c ? json_pack("[s]", c->pci.address) : NULL;
+
+	if (!d->driver || !c || c->support == CARD_UNLOCK || c->total_vfs == 0)
+		return 0;
+	if (list && vgpu_functions_on(d->s.en->host, list))
+		return say(d, "functions", "ok", NULL, "%s has its virtual functions", c->pci.address);
+	return say(d, "functions", "fail", "nvdriver vgpu step 2 switches them on at every boot",
+		   "%s offers %u virtual functions and none is on", c->pci.address, c->total_vfs);
+}
+
+/* Is each card with the driver it was chosen for? */
+static int check_drivers(struct doctor *d)
+{
+	_cleanup_(text_files_done) struct text_files rules = { 0 };
+	const struct card *chosen = chosen_card(d);
+	int r = 0;
+
+	if (!d->installed || !chosen || text_files_read(&rules, d->s.en->host, CARDS_RULES, NULL) < 0)
+		return 0;
+	for (size_t i = 0; r == 0 && i < d->s.cards.n; i++) {
+		const struct card *c = &d->s.cards.v[i];
+		bool away = rules.n > 0 && strstr(rules.v[0].bytes, c->pci.address) != NULL;
+		const char *want = away ? "vfio-pci" : c == chosen ? "nvidia" : NULL;
+
+		if (want && (!c->pci.driver || strcmp(c->pci.driver, want) != 0))
+			r = say(d, "card-driver", "fail",
+				away ? "reboot; udev gives it to passthrough then" : "dmesg | grep -i nvrm",
+				"%s is with %s instead of %s", c->pci.address,
+				c->pci.driver ? c->pci.driver : "no driver", want);
+	}
+	return r;
+}
+
+static bool has_text(const struct doctor *d, const char *path, const char *text)
+{
+	_cleanup_(text_files_done) struct text_files files = { 0 };
+
+	return text_files_read(&files, d->s.en->host, path, NULL) >= 0 && files.n > 0 &&
+	       strstr(files.v[0].bytes, text);
+}
+
+/* Does a process of that name map the unlock library? Unknown when none runs, or when it cannot be looked into. */
+static enum tristate daemon_maps(const struct doctor *d, const char *name)
+{
+	int fd = d->s.en->host->proc_fd < 0 ? -EBADF : dir_open_at(d->s.en->host->proc_fd, ".");
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	enum tristate found = TRI_UNKNOWN;
+
+	if (!dir) {
+		close_fdp(&fd);
+		return found;
+	}
+	for (struct dirent *entry; found == TRI_UNKNOWN && (entry = readdir(dir));) {
+		_cleanup_free_ char *comm = NULL, *maps = NULL;
+		char path[300];
+
+		if (!isdigit((unsigned char)*entry->d_name))
+			continue;
+		(void)snprintf(path, sizeof(path), "%s/comm", entry->d_name);
+		if (read_line_at(dirfd(dir), path, &comm) < 0 || strcmp(comm, name) != 0)
+			continue;
+		(void)snprintf(path, sizeof(path), "%s/maps", entry->d_name);
+		if (read_file_at(dirfd(dir), path, MAPS_MAX, &maps, NULL) == 0)
+			found = strstr(maps, "libvgpu_unlock_rs.so") ? TRI_YES : TRI_NO;
+	}
+	(void)closedir(dir);
+	return found;
+}
+
+static int check_unlock_loaded(struct doctor *d)
+{
+	static const char *const daemons[] = { "nvidia-vgpud", "nvidia-vgpu-mgr" };
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && d->driver && i < ARRAY_LEN(daemons); i++)
+		if (daemon_maps(d, daemons[i]) == TRI_NO)
+			r = say(d, "unlock", "fail", "systemctl restart nvidia-vgpud nvidia-vgpu-mgr",
+				"%s runs without the unlock library", daemons[i]);
+	return r;
+}
+
+static int check_unlock(struct doctor *d)
+{
+	const struct card *c = chosen_card(d);
+	const char *as = c ? unlock_presented(c->pci.device) : NULL;
+
+	if (chosen_support(d) != CARD_UNLOCK) {
+		if (d->driver && path_exists(d->s.en->host->root_fd, UNLOCK_LIBRARY) &&
+		    !has_text(d, UNLOCK_CONFIG, "unlock = false"))
+			return say(d, "unlock", "warn", "put unlock = false into /" UNLOCK_CONFIG,
+				   "the unlock library is installed, and the card needs none");
+		return 0;
+	}
+	if (c && !as)
+		return say(d, "unlock", "warn", NULL, "the unlock library does not know device 10de:%04x",
+			   c->pci.device);
+	if (!path_exists(d->s.en->host->root_fd, UNLOCK_LIBRARY))
+		return say(d, "unlock", "fail", "nvdriver vgpu step 1 builds it",
+			   "the unlock library is not installed");
+	if (check_unlock_loaded(d) < 0)
+		return -ENOMEM;
+	return say(d, "unlock", "ok", NULL, "the unlock library is installed%s%s",
+		   as ? "; it presents the card as " : "", as ? as : "");
 }
 
 /* The number of a "hostpciN: …,mdev=nvidia-256" line; -1. */
@@ -452,24 +657,42 @@ static int check_license(struct doctor *d)
 		   text_of(server, "address"), text_of(server, "health"));
 }
 
-int vgpu_doctor(struct engine *en, json_t **ret_checks, unsigned *ret_findings, struct err *e)
+/* Those marked are what has to be right once the driver is installed. */
+static const struct {
+	int (*look)(struct doctor *);
+	bool after_install;
+} checks[] = {
+	{ check_host, false },	  { check_repositories, false }, { check_boot, false },
+	{ check_iommu, false },	  { check_key, false },		 { check_cards, false },
+	{ check_nouveau, false }, { check_kernel, false },	 { check_modules_built, true },
+	{ check_signer, true },	  { check_smi, true },		 { check_daemons, true },
+	{ check_unlock, true },	  { check_functions, true },	 { check_drivers, true },
+	{ check_types, true },	  { check_guests, false },	 { check_license, false },
+};
+
+static int look_at(struct engine *en, bool all, json_t **ret_checks, unsigned *ret_findings, struct err *e)
 {
-	static int (*const checks[])(struct doctor *) = {
-		check_host,  check_repositories, check_boot,	check_iommu,	     check_key,
-		check_cards, check_nouveau,	 check_kernel,	check_modules_built, check_daemons,
-		check_types, check_guests,	 check_license,
-	};
 	_cleanup_(doctor_done) struct doctor d = { .state = { .lock = LOCK_INIT } };
 	int r = doctor_open(&d, en, e);
 
 	for (size_t i = 0; r >= 0 && i < ARRAY_LEN(checks); i++)
-		if (checks[i](&d) < 0)
+		if ((all || checks[i].after_install) && checks[i].look(&d) < 0)
 			r = err_oom(e);
 	if (r < 0)
 		return r;
 	*ret_checks = json_incref(d.checks);
 	*ret_findings = d.findings;
 	return 0;
+}
+
+int vgpu_doctor(struct engine *en, json_t **ret_checks, unsigned *ret_findings, struct err *e)
+{
+	return look_at(en, true, ret_checks, ret_findings, e);
+}
+
+int vgpu_verify(struct engine *en, json_t **ret_checks, unsigned *ret_findings, struct err *e)
+{
+	return look_at(en, false, ret_checks, ret_findings, e);
 }
 
 /* -- status -- */

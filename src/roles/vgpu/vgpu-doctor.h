@@ -14,3 +14,10 @@ int vgpu_status(struct engine *en, json_t **ret, struct err *e);
 
 /* Rows as report_doctor() gives them; *ret_findings counts warn and fail. */
 int vgpu_doctor(struct engine *en, json_t **ret_checks, unsigned *ret_findings, struct err *e);
+
+/* The rows that have to be right once the driver is installed. */
+int vgpu_verify(struct engine *en, json_t **ret_checks, unsigned *ret_findings, struct err *e);
+
+/* What keeps the driver from working, in the text of `nvidia-smi vgpu`; NULL = nothing. `unlock`: it says "no supported
+ * devices" of an unlocked card, and that is normal. Pure; static text. */
+const char *vgpu_smi_reason(const char *text, bool unlock);

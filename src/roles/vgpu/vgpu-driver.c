@@ -690,7 +690,7 @@ static int find_patch(const struct driver_patch_request *q, const struct catalog
 	d->patch = str_printf("%s/%s", q->patches_dir, p->file);
 	if (!d->patch)
 		return err_oom(e);
-	if (path_exists(AT_FDCWD, d->patch))
+	if (access(d->patch, F_OK) == 0)
 		return 0;
 	(void)err_set(e, ERR_VGPU_NO_PATCH, "%s is not there", d->patch);
 	return err_object(e, "%s", d->patch);

@@ -3,17 +3,14 @@
 
 #include "log.h"
 #include "path.h"
-#include "report.h"
 #include "strbuf.h"
 #include "vgpu-apt.h"
 #include "vgpu-modules.h"
+#include "vgpu-plan.h"
 #include "vgpu-tools.h"
 #include "err-vgpu.h"
 
 #include <string.h>
-
-#define APT_TIMEOUT_S  3600
-#define TOOL_TIMEOUT_S 600
 
 void step1_done(struct step1 *s)
 {
@@ -26,23 +23,7 @@ void step1_done(struct step1 *s)
 	strv_freep(&s->notes);
 }
 
-static int note(struct step1 *s, const char *fmt, ...) _printf_(2, 3);
-
-static int note(struct step1 *s, const char *fmt, ...)
-{
-	char *text = NULL;
-	va_list ap;
-	int r;
-
-	va_start(ap, fmt);
-	r = vasprintf(&text, fmt, ap);
-	va_end(ap);
-	if (r < 0)
-		return -ENOMEM;
-	r = strv_contains(s->notes, text) ? 0 : strv_push(&s->notes, text);
-	free(text);
-	return r;
-}
+#define note(s, ...) vgpu_note(&(s)->notes, __VA_ARGS__)
 
 static int take_notes(struct step1 *s, char *const *notes)
 {
@@ -134,7 +115,7 @@ static int decide_unknown(struct step1 *s, struct err *e)
 		   : 0;
 }
 
-static int decide_card(struct step1 *s, struct err *e)
+int step1_decide_card(struct step1 *s, struct err *e)
 {
 	const struct card *c;
 	int r;
@@ -279,21 +260,27 @@ static int named_branch(const struct choices *l, const char *name, const struct 
 	return 0;
 }
 
-static int decide_branch(struct step1 *s, struct err *e)
+struct choice_request step1_choice_request(const struct step1 *s, const char *kernel)
 {
-	_cleanup_(choices_done) struct choices l = { 0 };
+	const struct card *c = &s->cards.v[s->card];
+	struct choice_request q = { &c->info, s->support, s->machine.pve_major, kernel };
+
+	/* The person's word on an unknown card says nothing of its branches. */
+	if (!c->info.branches && c->support == CARD_UNKNOWN)
+		q.info = NULL;
+	return q;
+}
+
+int step1_decide_branch(struct step1 *s, struct choices *l, const struct choice **ret, struct err *e)
+{
+	struct choice_request q = step1_choice_request(s, vgpu_machine_next_kernel(&s->machine));
 	_cleanup_free_ char *answer = NULL;
-	struct choice_request q = { &s->cards.v[s->card].info, s->support, s->machine.pve_major,
-				    vgpu_machine_next_kernel(&s->machine) };
 	const struct choice *pick;
 	int r;
 
-	/* The person's word on an unknown card says nothing of its branches. */
-	if (!q.info->branches && s->cards.v[s->card].support == CARD_UNKNOWN)
-		q.info = NULL;
-	if (choices_make(s->catalog, &q, &l) < 0)
+	if (choices_make(s->catalog, &q, l) < 0)
 		return err_oom(e);
-	pick = choices_best(&l);
+	pick = choices_best(l);
 	if (!pick && !s->branch_wanted)
 		return err_set(e, ERR_VGPU_KERNEL, "no branch fits this card on Proxmox VE %s",
 			       s->machine.pve_version);
@@ -302,11 +289,21 @@ static int decide_branch(struct step1 *s, struct err *e)
 	else if (ask_text(s->ask, "branch", pick->driver->branch, &answer, "Which vGPU branch? [%s, %s] ",
 			  pick->driver->branch, pick->reason) < 0)
 		return err_oom(e);
-	r = answer ? named_branch(&l, answer, &pick, e) : err_oom(e);
+	r = answer ? named_branch(l, answer, &pick, e) : err_oom(e);
 	if (r < 0)
 		return r;
 	s->driver = pick->driver;
-	return decide_kernel(s, pick, e);
+	*ret = pick;
+	return 0;
+}
+
+static int decide_branch(struct step1 *s, struct err *e)
+{
+	_cleanup_(choices_done) struct choices l = { 0 };
+	const struct choice *pick = NULL;
+	int r = step1_decide_branch(s, &l, &pick, e);
+
+	return r < 0 ? r : decide_kernel(s, pick, e);
 }
 
 /* Already on and nobody asked for it: only identity mappings are worth a word. */
@@ -322,7 +319,7 @@ static int decide_iommu(struct step1 *s, struct err *e)
 	return r < 0 ? err_oom(e) : 0;
 }
 
-static int decide_key(struct step1 *s, struct err *e)
+int step1_decide_key(struct step1 *s, struct err *e)
 {
 	char random[9];
 	int r;
@@ -349,18 +346,55 @@ static int decide_key(struct step1 *s, struct err *e)
 		   : 0;
 }
 
+struct unlock_request step1_unlock(const struct step1 *s)
+{
+	return (struct unlock_request){ .host = s->en->host,
+					.codename = s->machine.codename,
+					.patches_url = s->patches_url,
+					.source_url = s->source_url,
+					.library = s->library };
+}
+
+/* Other people's work is fetched only when the person has read whose it is. */
+static int decide_unlock(struct step1 *s, struct err *e)
+{
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT(4096);
+	struct unlock_request q = step1_unlock(s);
+	int r;
+
+	if (s->support != CARD_UNLOCK || !unlock_must_fetch(&q))
+		return 0;
+	for (const struct unlock_project *p = unlock_projects; p->name; p++)
+		(void)strbuf_printf(&b, "  %s (%s, %s)  %s\n", p->name, p->what, p->license,
+				    unlock_url(&q, p));
+	if (strbuf_error(&b) < 0)
+		return err_oom(e);
+	if (s->en->offline)
+		return err_set(e, ERR_OFFLINE, "the unlock components have to be fetched:\n%s",
+			       strbuf_str(&b));
+	r = ask_yes(s->ask, "unlock", true,
+		    "This card is no vGPU card of NVIDIA's. Two projects of other people unlock it; they are "
+		    "no part of this program and come under their own licences:\n%sFetch and build them? ",
+		    strbuf_str(&b));
+	if (r < 0)
+		return err_oom(e);
+	return r ? 0 : err_set(e, ERR_DECLINED, "the unlock components are not wanted");
+}
+
 int step1_decide(struct step1 *s, struct err *e)
 {
-	int r = decide_card(s, e);
+	int r = step1_decide_card(s, e);
 
 	if (r >= 0)
 		r = decide_others(s, e);
 	if (r >= 0 && s->has_card)
 		r = decide_branch(s, e);
 	if (r >= 0 && s->has_card)
+		r = decide_unlock(s, e);
+	if (r >= 0 && s->has_card)
 		r = decide_iommu(s, e);
 	if (r >= 0)
-		r = decide_key(s, e);
+		r = step1_decide_key(s, e);
 	if (r < 0)
 		return r;
 	r = ask_yes(s->ask, "dist_upgrade", false, "Upgrade all packages first (apt dist-upgrade)? ");
@@ -374,46 +408,13 @@ int step1_decide(struct step1 *s, struct err *e)
 
 /* -- groups -- */
 
-static json_t *argv(const char *const *words)
-{
-	json_t *a = json_array();
-
-	for (; a && *words; words++)
-		if (json_array_append_new(a, json_string(*words)) < 0) {
-			json_decref(a);
-			return NULL;
-		}
-	return a;
-}
-
-/* Either vector may be NULL. */
-static int add_command(struct plan *p, const char *const *run, const char *const *undo, int timeout_s,
-		       bool tolerate, const char *what)
-{
-	json_t *args = json_pack("{s:o, s:o, s:s, s:i, s:b}", "argv", run ? argv(run) : json_null(),
-				 "undo_argv", undo ? argv(undo) : json_null(), "what", what, "timeout_s",
-				 timeout_s, "tolerate", (int)tolerate);
-
-	return args ? plan_add(p, &op_command, args, "%s%s", run ? "" : "(when taken back) ", what) : -ENOMEM;
-}
-
-#define WORDS(...) ((const char *const[]){ __VA_ARGS__, NULL })
-
-/* Edits between the command that has to follow them, for doing and for taking back. */
+/* Edits with what a person should know of them. */
 static int add_edits(struct step1 *s, struct plan *p, const struct text_edits *edits,
 		     const char *const *after, const char *what)
 {
 	int r = take_notes(s, edits->notes);
 
-	if (r < 0 || edits->n == 0)
-		return r;
-	if (after)
-		r = add_command(p, NULL, after, TOOL_TIMEOUT_S, false, what);
-	if (r >= 0)
-		r = text_edits_to_plan(edits, p);
-	if (r >= 0 && after)
-		r = add_command(p, after, NULL, TOOL_TIMEOUT_S, false, what);
-	return r;
+	return r < 0 ? r : vgpu_add_edits(p, edits, after, what);
 }
 
 static bool has_file(const char *path, void *arg)
@@ -445,8 +446,8 @@ static int build_repositories(struct step1 *s, struct plan *p, struct err *e)
 		r = add_edits(s, p, &edits, NULL, NULL);
 	/* Status 0 although a host did not answer is apt's default; missing packages are an error later, an index is not. */
 	if (r >= 0 && (edits.n > 0 || packages || s->dist_upgrade || s->kernel.install))
-		r = add_command(p, WORDS("apt-get", "update", "--error-on=any"), NULL, APT_TIMEOUT_S, true,
-				"read the repositories' indexes");
+		r = vgpu_add_command(p, WORDS("apt-get", "update", "--error-on=any"), NULL,
+				     VGPU_APT_TIMEOUT_S, true, "read the repositories' indexes");
 	return r < 0 ? err_oom(e) : 0;
 }
 
@@ -454,10 +455,10 @@ static int build_upgrade(struct step1 *s, struct plan *p, struct err *e)
 {
 	if (!s->dist_upgrade)
 		return 0;
-	return add_command(p,
-			   WORDS("apt-get", "-y", "-o", "Dpkg::Options::=--force-confdef", "-o",
-				 "Dpkg::Options::=--force-confold", "dist-upgrade"),
-			   NULL, APT_TIMEOUT_S, false, "upgrade all packages") < 0
+	return vgpu_add_command(p,
+				WORDS("apt-get", "-y", "-o", "Dpkg::Options::=--force-confdef", "-o",
+				      "Dpkg::Options::=--force-confold", "dist-upgrade"),
+				NULL, VGPU_APT_TIMEOUT_S, false, "upgrade all packages") < 0
 		   ? err_oom(e)
 		   : 0;
 }
@@ -511,12 +512,14 @@ static int want_headers(const struct step1 *s, char ***list, const char *release
 static int wanted_packages(const struct step1 *s, char ***ret, struct err *e)
 {
 	static const char helper[] = "pve-nvidia-vgpu-helper";
+	struct unlock_request unlock = step1_unlock(s);
 	int r = 0;
 
 	for (const char *const *w = WORDS("build-essential", "dkms", "mdevctl"); r >= 0 && *w; w++)
 		r = want(s, ret, *w);
-	if (r >= 0 && s->support == CARD_UNLOCK)
-		r = want(s, ret, "git");
+	if (r >= 0 && s->has_card && s->support == CARD_UNLOCK)
+		for (const char *const *w = unlock_packages(&unlock); r >= 0 && *w; w++)
+			r = want(s, ret, *w);
 	if (r >= 0 && s->machine.secureboot.secure_boot == TRI_YES)
 		r = want(s, ret, "mokutil");
 	if (r < 0)
@@ -539,7 +542,7 @@ static int add_install(struct plan *p, char *const *packages, bool remove_again,
 
 	for (; *packages && n < ARRAY_LEN(run) - 1; packages++, n++)
 		run[n] = undo[n] = *packages;
-	return add_command(p, run, remove_again ? undo : NULL, APT_TIMEOUT_S, false, what);
+	return vgpu_add_command(p, run, remove_again ? undo : NULL, VGPU_APT_TIMEOUT_S, false, what);
 }
 
 static int build_packages(struct step1 *s, struct plan *p, struct err *e)
@@ -585,11 +588,34 @@ static int build_kernel(struct step1 *s, struct plan *p, struct err *e)
 	if (packages)
 		r = add_install(p, packages, false, "install the older kernel with its headers");
 	if (r >= 0)
-		r = add_command(p, WORDS("proxmox-boot-tool", "kernel", "pin", release),
-				pinned ? WORDS("proxmox-boot-tool", "kernel", "pin", pinned)
-				       : WORDS("proxmox-boot-tool", "kernel", "unpin"),
-				TOOL_TIMEOUT_S, false, "boot that kernel from now on");
+		r = vgpu_add_command(p, WORDS("proxmox-boot-tool", "kernel", "pin", release),
+				     pinned ? WORDS("proxmox-boot-tool", "kernel", "pin", pinned)
+					    : WORDS("proxmox-boot-tool", "kernel", "unpin"),
+				     VGPU_TOOL_TIMEOUT_S, false, "boot that kernel from now on");
 	return r < 0 ? err_oom(e) : 0;
+}
+
+static int build_unlock_sources(struct step1 *s, struct plan *p, struct err *e)
+{
+	struct unlock_request q = step1_unlock(s);
+
+	if (!s->has_card || s->support != CARD_UNLOCK)
+		return 0;
+	return unlock_add_sources(&q, p) < 0 ? err_oom(e) : 0;
+}
+
+static int build_unlock(struct step1 *s, struct plan *p, struct err *e)
+{
+	struct unlock_request q = step1_unlock(s);
+
+	return s->has_card && s->support == CARD_UNLOCK ? unlock_add_library(&q, p, e) : 0;
+}
+
+static int build_unlock_config(struct step1 *s, struct plan *p, struct err *e)
+{
+	struct unlock_request q = step1_unlock(s);
+
+	return s->has_card && s->support == CARD_UNLOCK ? unlock_add_config(&q, p, e) : 0;
 }
 
 static int build_secureboot(struct step1 *s, struct plan *p, struct err *e)
@@ -703,6 +729,9 @@ const struct step1_group step1_groups[] = {
 	{ "repositories", "set up the package repositories", build_repositories },
 	{ "upgrade", "upgrade the system", build_upgrade },
 	{ "packages", "install packages", build_packages },
+	{ "unlock_sources", "fetch the unlock components", build_unlock_sources },
+	{ "unlock", "build and install the unlock library", build_unlock },
+	{ "unlock_config", "make room for your own profiles", build_unlock_config },
 	{ "kernel", "choose the kernel", build_kernel },
 	{ "secureboot", "sign modules for Secure Boot", build_secureboot },
 	{ "boot", "switch the IOMMU on", build_boot },
@@ -714,13 +743,10 @@ const struct step1_group step1_groups[] = {
 int step1_plan(struct step1 *s, const struct step1_group *g, struct plan **ret, struct err *e)
 {
 	_cleanup_(plan_freep) struct plan *p = NULL;
-	_cleanup_free_ char *target = report_target_name(s->en->host);
-	int r;
+	int r = vgpu_plan_new(s->en, g->name, g->title, &p, e);
 
-	if (!target || plan_new(g->title, target, &p) < 0 ||
-	    json_object_set_new(p->meta, "role", json_string("vgpu")) < 0 ||
-	    json_object_set_new(p->meta, "group", json_string(g->name)) < 0)
-		return err_oom(e);
+	if (r < 0)
+		return r;
 	r = g->build(s, p, e);
 	if (r < 0)
 		return err_wrap(e, "%s", g->title);

@@ -12,11 +12,14 @@
 #include "vgpu-choice.h"
 #include "vgpu-machine.h"
 #include "vgpu-secureboot.h"
+#include "vgpu-unlock.h"
 
 struct step1 {
 	struct engine *en; /* borrowed */
 	const struct asker *ask; /* borrowed */
 	const char *card_wanted, *branch_wanted, *gpu_db; /* borrowed; options, NULL = not given */
+	const char *patches_url, *source_url,
+	    *library; /* borrowed; of the unlock components, as unlock_request has them */
 	bool dry_run;
 
 	struct vgpu_machine machine;
@@ -42,6 +45,14 @@ void step1_done(struct step1 *s);
 /* Questions, in the order a person would expect them. -ERR_DECLINED, -ERR_VGPU_CARD, -ERR_VGPU_CARD_CHOICE,
  * -ERR_VGPU_KERNEL, -ERR_VGPU_BRANCH, -ERR_VGPU_ZFS_KERNEL. Changes nothing. */
 int step1_decide(struct step1 *s, struct err *e);
+
+/* The parts of step1_decide() step 2 needs as well. step1_decide_branch() fills `l`, which owns *ret. */
+int step1_decide_card(struct step1 *s, struct err *e);
+int step1_decide_branch(struct step1 *s, struct choices *l, const struct choice **ret, struct err *e);
+int step1_decide_key(struct step1 *s, struct err *e);
+/* What is asked of the tables of branches about the chosen card. */
+struct choice_request step1_choice_request(const struct step1 *s, const char *kernel);
+struct unlock_request step1_unlock(const struct step1 *s);
 
 struct step1_group {
 	const char *name; /* "boot": in the deployment's meta data, and in "remove_boot" */
