@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 #
-# A whole distribution for guests that need one: systemd as process 1, cgroup v2, podman with crun. Sourced by the tests
+# A whole distribution for guests that need one: systemd as process 1, cgroup v2, podman with crun, lxc. Sourced by the tests
 # that need it.
 
 # What is put into the image; all of it from the distribution.
-SYSTEM_PACKAGES=systemd,systemd-sysv,udev,kmod,procps,podman,crun
+SYSTEM_PACKAGES=systemd,systemd-sysv,udev,kmod,procps,podman,crun,lxc,erofs-utils
 # Its size; what a guest writes is thrown away with it.
 SYSTEM_SIZE=2G
 
