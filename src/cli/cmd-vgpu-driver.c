@@ -2,7 +2,8 @@
  *
  * vgpu fetch and vgpu patch: the host driver as a file, and its unlocked copy. */
 #include "catalog.h"
-#include "cmd.h"
+#include "cmd-vgpu.h"
+#include "vgpu-plan.h"
 #include "vgpu-driver.h"
 #include "vgpu-installer.h"
 #include "vgpu-listing.h"
@@ -185,6 +186,54 @@ static int fetch_cmd(struct app *app, void *opts, int argc, char **argv, struct 
 		return fetch_json(app, &d);
 	fetch_text_out(app, &d);
 	return 0;
+}
+
+/* -- the menu's item -- */
+
+int vgpu_downloads(struct app *app, char **ret, struct err *e)
+{
+	size_t n = strlen(app->root);
+	int fd = vgpu_dir_open(app->engine->host, !app->dry_run, e);
+
+	if (fd < 0 && !(fd == -ENOENT && app->dry_run))
+		return fd;
+	close_fdp(&fd);
+	*ret = str_printf("%.*s/" VGPU_DIR, (int)(n > 0 && app->root[n - 1] == '/' ? n - 1 : n), app->root);
+	return *ret ? 0 : err_oom(e);
+}
+
+static void list_with_address(const struct catalog *c)
+{
+	for (size_t i = 0; i < c->n_drivers; i++) {
+		const struct catalog_driver *d = &c->drivers[i];
+
+		if (strcmp(d->url_kind, "portal") != 0)
+			out_text("%-6s (%s)%s%s%s\n", d->branch, d->version, *d->menu_note ? " [" : "",
+				 d->menu_note, *d->menu_note ? "]" : "");
+	}
+}
+
+int vgpu_fetch_menu(struct app *app, const struct vgpu_common *o, struct err *e)
+{
+	_cleanup_(vgpu_asker_done) struct asker asker = { 0 };
+	_cleanup_(catalog_freep) struct catalog *c = NULL;
+	_cleanup_free_ char *to = NULL, *branch = NULL;
+	struct fetch_opts own = { .url = o->url, .file = o->file };
+	int r = vgpu_asker_open(app, o, &asker, e);
+
+	if (r >= 0)
+		r = catalog_load(NULL, &c, e);
+	if (r >= 0)
+		r = vgpu_downloads(app, &to, e);
+	if (r < 0)
+		return r;
+	list_with_address(c);
+	if (!o->url && !o->file &&
+	    ask_text(&asker, "branch", o->branch ? o->branch : "", &branch, "Host driver of which branch? ") <
+		0)
+		return err_oom(e);
+	own.to = to;
+	return fetch_cmd(app, &own, branch ? 1 : 0, &branch, e);
 }
 
 /* -- patch -- */

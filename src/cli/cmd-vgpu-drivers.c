@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * vgpu drivers and vgpu guest: the tables of releases, asked. */
+ * vgpu drivers: the tables of releases, asked. */
 #include "catalog.h"
-#include "cmd.h"
+#include "cmd-vgpu.h"
 #include "gpu.h"
 #include "vgpu-choice.h"
 #include "err-vgpu.h"
@@ -53,7 +53,7 @@ static json_t *release_json(const struct catalog_release *r)
 			 r->package_md5, "package_sha256", r->package_sha256, "notes", r->notes);
 }
 
-static json_t *guest_json(const struct catalog_guest *g)
+json_t *vgpu_guest_json(const struct catalog_guest *g)
 {
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "branch", g->branch, "os", g->os, "version",
 			 g->version, "file", g->file, "url", g->url, "notes", g->notes);
@@ -224,67 +224,6 @@ static int drivers_cmd(struct app *app, void *opts, int argc, char **argv, struc
 	return show_branch(app, c, d ? d->branch : argv[0], e);
 }
 
-/* -- guests -- */
-
-struct guest_opts {
-	const char *os;
-};
-
-static const struct opt guest_options[] = {
-	{ "os", 0, "SYSTEM", "only linux or windows", OPT_STRING, offsetof(struct guest_opts, os),
-	  "linux windows" },
-	{ 0 },
-};
-
-static bool guest_belongs(const struct catalog_guest *g, const char *branch, const char *os)
-{
-	return (!branch || strcmp(g->branch, branch) == 0) && (!os || strcmp(g->os, os) == 0);
-}
-
-/* The branch asked for; one without rows of its own by its host driver, which several branches may share. */
-static const char *guest_branch(const struct catalog *c, const char *asked)
-{
-	const struct catalog_driver *d = catalog_driver(c, asked);
-
-	if (catalog_guest(c, asked, "linux") || catalog_guest(c, asked, "windows") || !d)
-		return asked;
-	return catalog_driver_by_version(c, d->version)->branch;
-}
-
-static int guest_cmd(struct app *app, void *opts, int argc, char **argv, struct err *e)
-{
-	const struct guest_opts *o = opts;
-	_cleanup_(catalog_freep) struct catalog *c = NULL;
-	json_t *list = json_array();
-	const char *branch = NULL;
-	size_t found = 0;
-	int r = catalog_load(NULL, &c, e);
-
-	if (r == 0 && argc > 0)
-		branch = guest_branch(c, argv[0]);
-	for (size_t i = 0; r == 0 && i < c->n_guests; i++) {
-		const struct catalog_guest *g = &c->guests[i];
-
-		if (!guest_belongs(g, branch, o->os))
-			continue;
-		found++;
-		if (app->json)
-			r = json_array_append_new(list, guest_json(g)) < 0 ? err_oom(e) : 0;
-		else
-			out_text("%-6s %-8s %-12s %s\n", g->branch, g->os, g->version,
-				 *g->url ? g->url : "no public address: NVIDIA's licensing portal");
-	}
-	if (r == 0 && found == 0)
-		r = err_object(
-		    e, "%s",
-		    (err_set(e, ERR_VGPU_BRANCH, "no guest driver of branch %s is known", branch), branch));
-	if (r < 0 || !app->json) {
-		json_decref(list);
-		return r;
-	}
-	return out_json("vgpu-guest", json_pack("{s:o}", "guests", list));
-}
-
 const struct cmd cmd_vgpu_drivers = {
 	.name = "vgpu",
 	.sub = "drivers",
@@ -305,20 +244,4 @@ const struct cmd cmd_vgpu_drivers = {
 	.opts_size = sizeof(struct drivers_opts),
 	.flags = CMD_NO_ENGINE,
 	.run = drivers_cmd,
-};
-
-const struct cmd cmd_vgpu_guest = {
-	.name = "vgpu",
-	.sub = "guest",
-	.summary = "list guest drivers of a vGPU branch",
-	.args = "[BRANCH]",
-	.max_args = 1,
-	.description = "Lists the drivers for guests with their public addresses. A guest's driver is of the "
-		       "same branch as "
-		       "the "
-		       "host's, never of a newer major one.",
-	.options = guest_options,
-	.opts_size = sizeof(struct guest_opts),
-	.flags = CMD_NO_ENGINE,
-	.run = guest_cmd,
 };

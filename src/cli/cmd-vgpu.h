@@ -68,6 +68,17 @@ int vgpu_apply_plan(struct app *app, const char *group, struct plan *p, struct v
 /* Asked last, and only where this very machine would reboot. */
 int vgpu_offer_reboot(struct app *app, const struct asker *a, const char *why, struct err *e);
 
+/* A row of the guest catalog; NULL without memory. */
+struct catalog_guest;
+json_t *vgpu_guest_json(const struct catalog_guest *g);
+
+/* Path of the host's own directory for downloads, made when it is not there; caller frees. */
+int vgpu_downloads(struct app *app, char **ret, struct err *e);
+
+/* What the menu's items do: the branch is asked for, files go below the host's own directory for them. */
+int vgpu_guest_menu(struct app *app, const struct vgpu_common *o, struct err *e);
+int vgpu_fetch_menu(struct app *app, const struct vgpu_common *o, struct err *e);
+
 /* The menu's question about licences. */
 int vgpu_license_menu(struct app *app, const struct vgpu_common *o, struct err *e);
 

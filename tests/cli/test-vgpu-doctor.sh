@@ -114,14 +114,25 @@ check "and only that" test -e "$root/etc/default/grub.d/nvdriver-vgpu.cfg"
 if command -v script >/dev/null; then
 	root=$work/f
 	m_pve8_fresh "$root"
-	menu() { printf '%b' "$1" | script -qec "$NVDRIVER --root $root --store s5 vgpu" /dev/null >out 2>&1; rc=$?; }
+	menu() { printf '%b' "$1" | script -qec "$NVDRIVER --root $root --store s5 vgpu menu" /dev/null >out 2>&1; rc=$?; }
 	menu '7\n'
 	equals "exit" "$rc" 0
 	menu '9\nx\n8\n'
 	equals "three wrong answers are a usage error" "$rc" 2
-	says "that names the range" 'none of 1, 3, 4, 5 or 7'
-	menu '4\n'
-	says "host drivers" '^17.6 *550.163.02'
+	says "that names the range" 'none of 1 to 7'
+	menu '4\n18.5\n'
+	says "host drivers that can be had are listed" '^17.6 *\(550.163.02\)'
+	check "the others are not" test "$(grep -cE '^(18.5|20.2) ' out)" = 0
+	equals "one of the portal is refused" "$rc" 1
+	menu '5\n99.9\n'
+	equals "guest drivers of no branch" "$rc" 2
+	says "after the list" '^17.5 *linux'
+	menu '6\n\n'
+	equals "licences: the vendor's way is the default" "$rc" 0
+	says "and says what to do" 'license client --token'
+	menu '6\nserver\nn\n'
+	equals "a server of one's own, declined" "$rc" 1
+	says "after its authors were named" 'oscar.krause/fastapi-dls'
 	menu '1\n\nn\ny\nn\n'
 	equals "new installation, asked" "$rc" 0
 	check "is done" test -e "$root/etc/modprobe.d/nvdriver-vgpu.conf"
@@ -130,5 +141,5 @@ if command -v script >/dev/null; then
 else
 	skip "the menu on a terminal" "no script(1)"
 fi
-slug "the menu needs a terminal" 2 usage --root "$root" --store s5 vgpu
+slug "the menu needs a terminal" 2 usage --root "$root" --store s6 vgpu
 finish

@@ -21,6 +21,8 @@ const struct ask_key ask_keys[] = {
 	{ "iommu_pt", "add iommu=pt although the IOMMU is on" },
 	{ "mok_password", "one-time password for the firmware's key menu" },
 	{ "reboot", "reboot at the end" },
+	{ "guest_linux", "download the Linux guests' driver" },
+	{ "guest_windows", "download the Windows guests' driver" },
 	{ "license_kind", "vendor or server, for the menu's question about licences" },
 	{ "license_server", "set up a licence server here" },
 	{ "license_address", "address at which guests reach the licence server" },
