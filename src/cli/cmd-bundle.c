@@ -33,7 +33,7 @@ static void print_rows(const json_t *rows)
 /* -- create -- */
 
 struct create_opts {
-	char **drivers, **kernels, **rpms, **flavours;
+	char **drivers, **kernels, **rpms, **repos, **flavours;
 	const char *output, *arch, *sign_key, *sign_cert, *key, *cert;
 	uint64_t level, jobs, passphrase_fd;
 	bool from_store, modules;
@@ -56,6 +56,10 @@ static const struct opt create_options[] = {
 	{ "rpms", 0, "PATH",
 	  "a kernel-devel package, or a directory of packages, to take build trees from (may be repeated)",
 	  OPT_LIST, O(rpms), "file" },
+	{ "repo", 0, "URL",
+	  "a repository of rpm packages (the directory that has repodata/) to take build trees from (may be "
+	  "repeated)",
+	  OPT_LIST, O(repos) },
 	{ "from-store", 0, NULL,
 	  "obtain and build nothing; without --driver or --kernel all the store has of them", OPT_FLAG,
 	  O(from_store) },
@@ -95,6 +99,7 @@ static int create_cmd(struct app *app, void *opts, int argc _unused_, char **arg
 	const struct bundle_create how = { .drivers = o->drivers,
 					   .kernels = o->kernels,
 					   .rpms = o->rpms,
+					   .repos = o->repos,
 					   .arch = o->arch,
 					   .flavours = o->flavours,
 					   .from_store = o->from_store,
@@ -132,17 +137,20 @@ const struct cmd cmd_bundle_create = {
 	.summary = "put drivers, kernel build trees and modules into one file",
 	.args = NULL,
 	.max_args = 0,
-	.description = "Writes one file that carries everything chosen drivers and kernels need to a machine "
-		       "without a network: "
-		       "the unpacked driver with its firmware, the kernel's build tree, answers of the "
-		       "driver's configure probes, and "
-		       "with --modules the built and signed modules, so that no compiler is needed there.\n\n"
-		       "What the store lacks is obtained first as prepare does; build trees also come from "
-		       "kernel-devel packages "
-		       "(--rpms) or from the machine itself. With --from-store nothing is obtained.\n\n"
-		       "The file is an OCI image layout in one archive: skopeo and registries carry it as it "
-		       "is. The same objects give "
-		       "the same bytes.",
+	.description =
+	    "Writes one file that carries everything chosen drivers and kernels need to a machine "
+	    "without a network: "
+	    "the unpacked driver with its firmware, the kernel's build tree, answers of the "
+	    "driver's configure probes, and "
+	    "with --modules the built and signed modules, so that no compiler is needed there.\n\n"
+	    "What the store lacks is obtained first as prepare does; build trees also come from "
+	    "kernel-devel packages "
+	    "(--rpms), from a repository of them (--repo: read without a package manager, each file "
+	    "compared with the digest the repository gives) or from the machine itself. With --from-store "
+	    "nothing is obtained.\n\n"
+	    "The file is an OCI image layout in one archive: skopeo and registries carry it as it "
+	    "is. The same objects give "
+	    "the same bytes.",
 	.examples = "nvdriver bundle create --driver 535.261.03 -k 5.14.0-284.11.1.el9_2.x86_64 --rpms rpms/ "
 		    "-o gpu.nvbundle\n"
 		    "  driver and build tree\n"

@@ -111,6 +111,7 @@ static int obtain_driver(struct create *c, const char *word, struct err *e)
 static int obtain_kernel(struct create *c, const char *which, struct err *e)
 {
 	const struct kernelpkg_sources from = { .rpms = c->how->rpms,
+						.repos = c->how->repos,
 						.arch = c->how->arch,
 						.store_only = c->how->from_store };
 	_cleanup_free_ char *release = NULL;

@@ -89,6 +89,7 @@ struct bundle_create {
 			       * all of the store */
 	char *const *kernels; /* releases, or "apt:FLAVOUR"; NULL = likewise */
 	char *const *rpms; /* kernel-devel packages: files or directories of them */
+	char *const *repos; /* repositories of rpm packages: their addresses */
 	const char *arch; /* NULL = all the store has */
 	char *const *flavours; /* of module sets; NULL = both */
 	bool from_store; /* nothing is obtained: only what is there */

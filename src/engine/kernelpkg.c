@@ -2,10 +2,14 @@
 #include "kernelpkg.h"
 
 #include "fd.h"
+#include "depot.h"
 #include "ktree.h"
+#include "log.h"
 #include "parse.h"
 #include "path.h"
 #include "pkg.h"
+#include "rpmrepo.h"
+#include "rpmver.h"
 #include "source.h"
 #include "strbuf.h"
 #include "tree.h"
@@ -202,6 +206,117 @@ int kernelpkg_from_rpms(struct engine *en, char *const *paths, const char *relea
 	return err_object(e, "%s", release);
 }
 
+/* -- repositories -- */
+
+static int download(struct engine *en, const char *url, const struct rpmrepo_package *p, struct depot *d,
+		    struct depot_files *files, struct err *e)
+{
+	_cleanup_(fetch_result_done) struct fetch_result got = { 0 };
+	_cleanup_free_ char *address = rpmrepo_url(url, p->href);
+	const struct fetch_request q = { .url = address,
+					 .dirfd = d->dir_fd,
+					 .dir_path = d->dir_path,
+					 .sha256 = p->sha256,
+					 .sha256_is_index = true,
+					 .size_bytes = p->size_bytes,
+					 .kind = FETCH_RPM,
+					 .offline = en->offline,
+					 .proxy = en->fetch_proxy,
+					 .attempts = en->fetch_attempts };
+	const char *slash = strrchr(p->href, '/');
+	int r = address ? depot_find(d, slash ? slash + 1 : p->href, p->sha256, FETCH_PUBLISHED, files, e)
+			: err_oom(e);
+
+	if (r != 0)
+		return r < 0 ? r : 0;
+	log_info("fetching %s", address);
+	r = fetch_file(&q, &got, e);
+	return r < 0 ? r
+		     : depot_take(d, got.name, got.sha256, address, FETCH_PUBLISHED, got.action, files, e);
+}
+
+static int import_from_repo(struct engine *en, const char *url, const struct rpmrepo_package *p,
+			    const char *release, struct err *e)
+{
+	_cleanup_(depot_files_done) struct depot_files files = { 0 };
+	_cleanup_(depot_done) struct depot d = DEPOT_INIT;
+	_cleanup_close_ int fd = -EBADF;
+	int r = depot_open(en->store, &d, e);
+
+	if (r == 0)
+		r = download(en, url, p, &d, &files, e);
+	if (r < 0)
+		return r;
+	fd = depot_file_open(&d, &files.v[0], e);
+	return fd < 0 ? fd : import_rpm(en, fd, files.v[0].name, release, e);
+}
+
+/* What there was instead: how many, and the newest of them. */
+static void tell_tried(const char *url, const struct rpmrepo_packages *l, struct strbuf *tried)
+{
+	const struct rpmrepo_package *newest = NULL;
+	_cleanup_free_ char *best = NULL;
+
+	for (size_t i = 0; i < l->n; i++) {
+		char *here = str_printf("%s-%s", l->v[i].version, l->v[i].release);
+
+		if (here && (!best || rpm_version_compare(here, best) > 0)) {
+			free(best);
+			best = here;
+			newest = &l->v[i];
+		} else {
+			free(here);
+		}
+	}
+	(void)strbuf_printf(tried, "%s%s (", tried->len ? "; " : "", url);
+	if (newest)
+		(void)strbuf_printf(tried, "%zu others, the newest %s-%s.%s)", l->n, newest->name, best,
+				    newest->arch);
+	else
+		(void)strbuf_puts(tried, "none at all)");
+}
+
+/* 1 = the tree is in the store. */
+static int try_repo(struct engine *en, const char *url, const char *release, struct strbuf *tried,
+		    struct err *e)
+{
+	const struct fetch_request q = { .dirfd = -EBADF,
+					 .offline = en->offline,
+					 .proxy = en->fetch_proxy,
+					 .attempts = en->fetch_attempts };
+	_cleanup_(rpmrepo_packages_done) struct rpmrepo_packages l = { 0 };
+	_cleanup_free_ const struct rpmrepo_package **fit = NULL;
+	size_t n = 0;
+	int r = rpmrepo_kernels(url, &q, &l, e);
+
+	if (r == 0 && rpmrepo_choose(&l, release, &fit, &n) < 0)
+		r = err_oom(e);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		r = import_from_repo(en, url, fit[i], release, e);
+		if (r != -ERR_KTREE_MISMATCH)
+			return r < 0 ? r : 1;
+		err_done(e);
+	}
+	tell_tried(url, &l, tried);
+	return 0;
+}
+
+int kernelpkg_from_repos(struct engine *en, char *const *urls, const char *release, struct err *e)
+{
+	_cleanup_(strbuf_done) struct strbuf tried = STRBUF_INIT(STRBUF_TEXT_MAX);
+	int r = 0;
+
+	for (; *urls && r == 0; urls++)
+		r = try_repo(en, *urls, release, &tried, e);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	(void)err_set(e, ERR_KTREE_NOT_FOUND, "no kernel-devel package for %s in: %s", release,
+		      strbuf_str(&tried));
+	return err_object(e, "%s", release);
+}
+
 /* -- the machine -- */
 
 int kernelpkg_from_host(struct engine *en, const char *release, const char *arch, struct err *e)
@@ -246,6 +361,8 @@ static bool is_stored(struct store *s, const char *release, const char *arch)
 static int obtain_release(struct engine *en, const char *release, const struct kernelpkg_sources *from,
 			  struct err *e)
 {
+	int r;
+
 	if (!name_is_safe(release))
 		return err_set(e, ERR_USAGE, "'%s' names no kernel", release);
 	if (is_stored(en->store, release, from->arch))
@@ -255,8 +372,14 @@ static int obtain_release(struct engine *en, const char *release, const struct k
 			      release);
 		return err_object(e, "%s", release);
 	}
-	if (from->rpms)
-		return kernelpkg_from_rpms(en, from->rpms, release, e);
+	if (from->rpms) {
+		r = kernelpkg_from_rpms(en, from->rpms, release, e);
+		if (r != -ERR_KTREE_NOT_FOUND || !from->repos)
+			return r;
+		err_done(e);
+	}
+	if (from->repos)
+		return kernelpkg_from_repos(en, from->repos, release, e);
 	return kernelpkg_from_host(en, release, from->arch, e);
 }
 

@@ -18,16 +18,20 @@ int kernelpkg_from_apt(struct engine *en, const char *alias, const char *arch, c
  * into the store. ERR_KTREE_NOT_FOUND names what was looked at. */
 int kernelpkg_from_rpms(struct engine *en, char *const *paths, const char *release, struct err *e);
 
+/* The same from repositories of such packages (their addresses; NULL-terminated), asked in order. Packages stay in the store. */
+int kernelpkg_from_repos(struct engine *en, char *const *urls, const char *release, struct err *e);
+
 /* A copy of the tree installed on the machine en->host. Only trees that lie in one directory: ERR_KTREE_INVALID for a split
  * one, whose makefiles name absolute places. */
 int kernelpkg_from_host(struct engine *en, const char *release, const char *arch, struct err *e);
 
 struct kernelpkg_sources {
-	char *const *rpms; /* tried before the machine; NULL = none */
+	char *const *rpms; /* tried first; NULL = none */
+	char *const *repos; /* tried next; NULL = none. With either the machine is not */
 	const char *arch; /* NULL = any */
 	bool store_only;
 };
-/* Have the build tree of `which` (a release or an alias) in the store: what is there, the packages, apt for an alias, the
- * machine. *ret_release caller frees. */
+/* Have the build tree of `which` (a release or an alias) in the store: what is there, the packages, the repositories, apt
+ * for an alias, the machine. *ret_release caller frees. */
 int kernelpkg_obtain(struct engine *en, const char *which, const struct kernelpkg_sources *from,
 		     char **ret_release, struct err *e);

@@ -52,6 +52,31 @@ if command -v rpmbuild >/dev/null; then
 	run --store r2 bundle apply rhel.nvbundle
 	equals "which is applied" "$rc $(cat r2/refs/kernels/x86_64/$rhel)" "0 $(cat r/refs/kernels/x86_64/$rhel)"
 	slug "another release is not in it" 7 kernel-headers-missing --root root --store r bundle create -k 5.14.0-2.el9.x86_64 --rpms rpms/x86_64 -o never.nvbundle
+	if command -v createrepo_c >/dev/null; then
+		for how in gz zst; do
+			rm -rf "repo-$how" && cp -r rpms/x86_64 "repo-$how"
+			createrepo_c -q --general-compress-type=$how "repo-$how" 2>/dev/null || createrepo_c -q "repo-$how"
+			run --root root --store "r-$how" bundle create -k $rhel --repo "file://$work/repo-$how/" -o "repo-$how.nvbundle"
+			equals "so does one a repository ($how) lists" "$rc" 0
+			run --store "s-$how" bundle apply "repo-$how.nvbundle"
+			equals "which is applied too" "$rc $(cat "s-$how/refs/kernels/x86_64/$rhel")" "0 $(cat r/refs/kernels/x86_64/$rhel)"
+		done
+		run --root root --store r-gz --offline bundle create -k $rhel --repo http://127.0.0.1:1/ -o again.nvbundle
+		equals "a second time nothing is asked" "$rc" 0
+		slug "a release no repository has is named" 7 kernel-headers-missing --root root --store r3 bundle create -k 5.14.0-2.el9.x86_64 --repo "file://$work/repo-gz" -o never.nvbundle
+		check "with the newest there is" grep -q 'newest kernel-devel-5.14.0-1.el9.x86_64' err
+		slug "another variant is not taken for it" 7 kernel-headers-missing --root root --store r3 bundle create -k $rhel+debug --repo "file://$work/repo-gz" -o never.nvbundle
+		mkdir -p page/repodata && echo '<html><body>please log in</body></html>' >page/repodata/repomd.xml
+		slug "a page is no repository" 6 repository-invalid --root root --store r3 bundle create -k $rhel --repo "file://$work/page" -o never.nvbundle
+		printf x >>repo-gz/kernel-devel-5.14.0-1.el9.x86_64.rpm
+		slug "a package that is not the one listed is refused" 6 fetch-size-mismatch --root root --store r3 bundle create -k $rhel --repo "file://$work/repo-gz" -o never.nvbundle
+		for file in repo-zst/repodata/*primary.xml*; do printf x >>"$file"; done
+		slug "as is a list that was changed" 6 fetch-digest-mismatch --root root --store r3 bundle create -k $rhel --repo "file://$work/repo-zst" -o never.nvbundle
+		run --root root --store r4 bundle create -k $rhel --rpms driver --repo "file://$work/repo-zst" -o never.nvbundle
+		equals "packages at hand are asked first, then the repository" "$rc" 6
+	else
+		skip "a kernel-devel package of a repository becomes a build tree" "no createrepo_c"
+	fi
 else
 	skip "a kernel-devel package becomes a build tree" "no rpmbuild"
 fi
