@@ -175,6 +175,19 @@ int tree_remove(int dirfd, const char *name)
 	return remove_entry(dirfd, name, st.st_dev, 1);
 }
 
+int tree_remove_path(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	_cleanup_free_ char *dir =
+	    slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+	_cleanup_close_ int fd = -EBADF;
+
+	if (!dir)
+		return -ENOMEM;
+	fd = dir_open_at(AT_FDCWD, dir);
+	return fd < 0 ? fd : tree_remove(fd, slash ? slash + 1 : path);
+}
+
 static int sync_name(int dirfd, const char *name, mode_t mode)
 {
 	_cleanup_close_ int fd = -EBADF;

@@ -23,7 +23,9 @@ int tree_walk(int dirfd, enum tree_order order, tree_fn fn, void *arg);
 
 /* All return 0 or -errno; -ELOOP below 256 levels. `name` of tree_remove is one component; a mount below it stops the
  * removal with -EXDEV. */
-int tree_remove(int dirfd, const char *name); /* rm -rf beneath; absent is success; not synced */
+int tree_remove(int dirfd, const char *name);
+/* The same for a path with directories in front. */
+int tree_remove_path(const char *path); /* rm -rf beneath; absent is success; not synced */
 int tree_sync(int dirfd, const char *name); /* fsync of every file and directory below and itself */
 /* Lengths of regular files added up and their number; directories and links count nothing. */
 int tree_usage(int dirfd, const char *name, uint64_t *ret_bytes, uint64_t *ret_files);

@@ -19,7 +19,9 @@ static int doctor_cmd(struct app *app, void *opts, int argc _unused_, char **arg
 {
 	_cleanup_(container_env_done) struct container_env env = { 0 };
 	_cleanup_(host_freep) struct host *node = open_node(app, opts);
-	struct container_doctor q = { .h = app->engine->host, .node = node, .env = &env };
+	struct container_doctor q = {
+		.h = app->engine->host, .node = node, .env = &env, .may_connect = !app->engine->offline
+	};
 	struct doctor_count count;
 	json_t *checks;
 	int r = container_env_read(environ, &env, e);
@@ -58,7 +60,9 @@ const struct cmd cmd_container_doctor = {
 		       "does not come up: GPUs "
 		       "and who holds each, nouveau (loaded, kept out, still in the initramfs), a driver of "
 		       "the node's own, what "
-		       "an earlier container left, kernel and its variant, where the modules come from, "
+		       "an earlier container left, kernel and its variant, where the modules come from "
+		       "(store, bundles, build trees, and when nothing nearer has one the package "
+		       "manager's repositories, which are asked unless --offline), "
 		       "compiler, module type, "
 		       "signatures, SELinux, firmware path, space, memory. Changes nothing.\n\n"
 		       "Exit status 10 when a check did not end well or could not be made; under the name "

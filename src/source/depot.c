@@ -40,7 +40,7 @@ void depot_done(struct depot *d)
 {
 	close_fdp(&d->dir_fd);
 	if (d->is_temporary && d->dir_path)
-		(void)tree_remove(AT_FDCWD, d->dir_path);
+		(void)tree_remove_path(d->dir_path);
 	freep(&d->dir_path);
 	d->is_temporary = false;
 }

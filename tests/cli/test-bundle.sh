@@ -145,6 +145,15 @@ NVDRIVER_BUNDLE=$work/one.nvbundle container --store g2 --offline container upda
 equals "a named bundle brings driver and modules: nothing is built" "$rc $(grep -c 'nothing to build' err)" "0 1"
 NVDRIVER_BUNDLE=$work/one.nvbundle NVDRIVER_BUNDLE_CERT=$work/bundle.pem container --store g3 --offline container update --kernel $release
 check "one that is not signed is refused when a signature is demanded" test "$rc" != 0 -a ! -e g3/refs/driver
+NVDRIVER_BUNDLE=$work/one.nvbundle container --store g1 --offline --json container doctor
+check "doctor sees that a bundle has the modules" grep -q "a start takes them from the bundle $work/one.nvbundle" out
+if [ -e rhel.nvbundle ]; then
+	echo $rhel >"$node/proc/sys/kernel/osrelease"
+	NVDRIVER_BUNDLE=$work/rhel.nvbundle container --store g1 --offline --json container doctor
+	check "or the build tree" grep -q "build tree in a bundle: $work/rhel.nvbundle" out
+	echo "$release" >"$node/proc/sys/kernel/osrelease"
+fi
+equals "and unpacks neither" "$(find g1 -path '*/trees/*' -o -path '*/kernels/*' | head -3)" ""
 cp one.nvbundle "$node/drivers/"
 container --store g4 --offline container update --kernel $release
 equals "one in /drivers is found" "$rc $(grep -c 'nothing to build' err)" "0 1"

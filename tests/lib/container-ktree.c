@@ -4,7 +4,7 @@
  *
  *   container-ktree STORE KERNEL [NAME=VALUE...] -- DNF-ARGUMENT...
  *
- * prints the attempts and the tree as JSON. NAME is node, arch, releasever, openshift, install (packages to install
+ * prints the attempts and the tree as JSON. NAME is node, arch, releasever, openshift, look (1: find out only), install (packages to install
  * instead, blank-separated) or list (kernels there are instead). A failure prints "slug: reason", status 1. */
 #include "container-dnf.h"
 #include "container-ktree.h"
@@ -15,7 +15,7 @@
 #include <string.h>
 
 struct options {
-	const char *node, *arch, *releasever, *openshift, *install, *list;
+	const char *node, *arch, *releasever, *openshift, *install, *list, *look;
 };
 
 static char **take_options(char **argv, struct options *o)
@@ -28,7 +28,8 @@ static char **take_options(char **argv, struct options *o)
 		      { "releasever=", &o->releasever },
 		      { "openshift=", &o->openshift },
 		      { "install=", &o->install },
-		      { "list=", &o->list } };
+		      { "list=", &o->list },
+		      { "look=", &o->look } };
 
 	for (; *argv && strcmp(*argv, "--") != 0; argv++)
 		for (size_t i = 0; i < ARRAY_LEN(names); i++)
@@ -89,7 +90,7 @@ static int find_tree(const struct options *o, const struct host *h, struct store
 	struct container_env env = { .arch = (char *)(o->arch ? o->arch : "x86_64"),
 				     .releasever = (char *)o->releasever,
 				     .openshift_version = (char *)o->openshift };
-	struct container_ktree_options opt = { .store = store, .dnf_args = args };
+	struct container_ktree_options opt = { .store = store, .dnf_args = args, .look_only = o->look };
 	json_t *tree;
 	int r = o->node ? host_open(o->node, &node, e) : 0;
 
@@ -98,7 +99,9 @@ static int find_tree(const struct options *o, const struct host *h, struct store
 		r = container_ktree_find(h, &env, kernel, &opt, &k, e);
 	if (r < 0)
 		return r;
-	if (ktree_to_json(k.tree, &tree) < 0)
+	if (!k.tree)
+		tree = json_null();
+	else if (ktree_to_json(k.tree, &tree) < 0)
 		return err_oom(e);
 	out = json_pack("{s:s, s:o, s:o}", "from", container_ktree_from_text(k.from), "tree", tree,
 			"attempts", container_ktree_attempts_json(&k));

@@ -124,6 +124,14 @@ check "in the store" test "${output#"$W/store$store/kernels/"}" != "$output"
 check "with its second names and links" sh -c "cmp -s '$output/tools/kernel.h' '$output/include/linux/kernel.h' && test -e '$output/tools/link'"
 check "nothing is installed" sh -c "! rpm --root '$W/root' -q kernel-devel 2>/dev/null | grep -q ^kernel-devel-5"
 equals "nothing is left beside it but what the package manager said" "$(ls "$W/store$store/tmp")" package-manager.log
+made=$store
+tree good plain $K1 look=1
+equals "somebody who only looks is told where it would come from" "$rc $(from)" "0 package manager"
+check "by package and repository" grep -q "kernel-devel-5.14.0-284.11.1.el9_2.x86_64 from base" "$W/out"
+equals "and nothing is fetched or kept" "$(find "$W/store$store" -type f ! -name format; ls -d /tmp/nvdriver-doctor.* 2>/dev/null)" ""
+tree good plain 5.14.0-284.25.1.el9_2.x86_64 look=1
+check "or what there is instead" test "$rc" = 1 -a "$(grep -c 'nearest versions: 5.14.0-284.11.1.el9_2' "$W/err")" = 1
+store=$made
 keep=1
 tree none plain $K1
 equals "the next start finds it in the store, without a package manager" "$rc $(from)" "0 the store"

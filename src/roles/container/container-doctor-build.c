@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "container-doctor-internal.h"
 
+#include "bundle.h"
+#include "container-ktree.h"
+#include "err-container.h"
+#include "jutil.h"
 #include "ktree.h"
 #include "modbuild.h"
 #include "modset.h"
@@ -76,43 +80,93 @@ int doctor_check_kernel(struct doctor *d)
 
 /* -- where modules come from -- */
 
-static bool has_tree(const struct doctor *d, const struct host *h)
+/* The modules themselves, ready in a bundle. */
+static char *modules_in_bundle(const struct doctor *d)
 {
-	const struct ktree_search where = { .host = h, .release = d->release };
-	_cleanup_(ktree_freep) struct ktree *t = NULL;
+	const struct container_doctor *q = question(d);
+	const struct bundle_places where = { .named = q->env->bundle,
+					     .container = d->en->host,
+					     .node = q->node };
+	const struct bundle_want want = { .driver = q->env->driver_version,
+					  .release = d->release,
+					  .arch = q->env->arch };
+	_cleanup_(bundle_freep) struct bundle *b = NULL;
+	_cleanup_json_ json_t *missing = NULL;
 
-	return h && ktree_find(&where, &t, NULL) == 0;
+	if (!want.driver || bundle_find(&where, &want, &b, NULL, NULL) < 0 ||
+	    bundle_missing(b, &want, &missing, NULL) < 0 || json_array_size(missing))
+		return NULL;
+	if (q->env->bundle_cert && bundle_check_signature(b, q->env->bundle_cert, NULL) < 0)
+		return NULL;
+	return strdup(bundle_path(b));
 }
 
-static bool store_has_tree(const struct doctor *d)
+static int say_found(struct doctor *d, const struct container_ktree *t)
 {
-	const struct ktree_search where = { .store = d->en->store, .release = d->release };
-	_cleanup_(ktree_freep) struct ktree *t = NULL;
+	static const char *const texts[] = {
+		[CONTAINER_KTREE_CONTAINER] = "in the container",
+		[CONTAINER_KTREE_NODE] = "on the node",
+		[CONTAINER_KTREE_STORE] = "in the store",
+		[CONTAINER_KTREE_BUNDLE] = "in a bundle",
+		[CONTAINER_KTREE_PACKAGES] = "the package manager offers",
+	};
 
-	return d->en->store && ktree_find(&where, &t, NULL) == 0;
+	return doctor_say(d, "modules", DOCTOR_OK, NULL, "they will be built with the build tree %s: %s",
+			  texts[t->from], t->attempts[t->n_attempts - 1].verdict);
+}
+
+/* Whether repositories can be asked matters only where nothing nearer has the tree. */
+static int say_repositories(struct doctor *d, const struct container_ktree *t, const struct err *why)
+{
+	if (t->n_attempts && t->from != CONTAINER_KTREE_PACKAGES)
+		return doctor_say(d, "repositories", DOCTOR_OK, NULL, "not asked: nothing has to be fetched");
+	if (t->n_attempts)
+		return doctor_say(d, "repositories", DOCTOR_OK, NULL, "%s",
+				  t->attempts[t->n_attempts - 1].verdict);
+	if (!question(d)->may_connect)
+		return doctor_say(d, "repositories", DOCTOR_UNKNOWN, "run it again without --offline",
+				  "not asked");
+	return doctor_say(
+	    d, "repositories", DOCTOR_FAIL,
+	    "give the container a repository it can reach that has exactly this package, or a bundle", "%s",
+	    strstr(why->reason, "package manager: ") ?: why->reason);
 }
 
 int doctor_check_modules(struct doctor *d)
 {
+	const struct container_doctor *q = question(d);
+	const struct container_ktree_options o = { .node = q->node,
+						   .store = d->en->store,
+						   .bundle = q->env->bundle,
+						   .bundle_cert = q->env->bundle_cert,
+						   .no_packages = !q->may_connect,
+						   .dnf_args = q->dnf_args,
+						   .look_only = true };
+	_cleanup_(container_ktree_done) struct container_ktree t = { 0 };
+	_cleanup_(err_done) struct err why = ERR_INIT;
+	_cleanup_free_ char *bundle = NULL;
+	int r;
+
 	if (!d->release)
 		return doctor_say(d, "modules", DOCTOR_UNKNOWN, NULL, "for which kernel is not known");
 	if (doctor_has_modules(d))
 		return doctor_say(d, "modules", DOCTOR_OK, NULL,
 				  "modules for this driver and kernel are in the store: a start needs "
 				  "neither compiler nor network");
-	if (has_tree(d, d->en->host))
-		return doctor_say(d, "modules", DOCTOR_OK, NULL,
-				  "they will be built with the build tree in the container");
-	if (has_tree(d, question(d)->node))
-		return doctor_say(d, "modules", DOCTOR_OK, NULL,
-				  "they will be built with the node's build tree");
-	if (store_has_tree(d))
-		return doctor_say(d, "modules", DOCTOR_OK, NULL,
-				  "they will be built with the build tree in the store");
-	return doctor_say(d, "modules", DOCTOR_FAIL, BUNDLE_STEP,
-			  "there are no modules for kernel %s, and no build tree in the container, on the "
-			  "node or in the store",
-			  d->release);
+	bundle = modules_in_bundle(d);
+	if (bundle)
+		return doctor_say(d, "modules", DOCTOR_OK, NULL, "a start takes them from the bundle %s",
+				  bundle);
+	r = container_ktree_find(d->en->host, q->env, d->release, &o, &t, &why);
+	if (r == -ENOMEM || r == -ERR_INTERRUPTED)
+		return r;
+	if (r == 0)
+		r = say_found(d, &t);
+	else
+		r = doctor_say(d, "modules", DOCTOR_FAIL, BUNDLE_STEP,
+			       "there are no modules for kernel %s, and no build tree: %s", d->release,
+			       why.reason ? why.reason : err_sentence(r));
+	return r < 0 || why.code == ERR_KERNEL_PREEMPT_RT ? r : say_repositories(d, &t, &why);
 }
 
 unsigned doctor_banner_gcc(const char *banner)

@@ -15,7 +15,7 @@ struct container_doctor {
 	const struct host *node; /* the node's root; NULL = not reachable */
 	const struct container_env *env;
 	bool may_connect; /* ask the package manager's repositories when nothing else helps */
-	bool may_spawn; /* ask compilers for their version */
+	char *const *dnf_args; /* container-ktree.h; NULL = none */
 };
 
 int container_doctor(struct engine *en, const struct container_doctor *q, json_t **ret_checks,

@@ -21,6 +21,7 @@ struct search {
 	const struct container_ktree_options *o;
 	const char *release;
 	struct container_ktree out;
+	char *elsewhere; /* owned; where look_only found one it did not open */
 };
 
 const char *container_ktree_from_text(enum container_ktree_from from)
@@ -64,6 +65,8 @@ static int note(struct search *s, enum container_ktree_from from, bool accepted,
 	if (!v->verdict)
 		return err_oom(e);
 	s->out.n_attempts++;
+	if (s->o->look_only)
+		return 0;
 	log_info("kernel build tree, %s: %s", container_ktree_from_text(from), verdict);
 	return 0;
 }
@@ -176,7 +179,7 @@ static int from_root(struct search *s, const struct host *root, struct ktree **r
 
 	if (r < 0)
 		return r;
-	if (is_reachable(t)) {
+	if (s->o->look_only || is_reachable(t)) {
 		*ret = TAKE_PTR(t);
 		return 0;
 	}
@@ -207,6 +210,30 @@ static int from_user(struct search *s, struct ktree **ret, struct err *e)
 	return ktree_find(&where, ret, e);
 }
 
+/* A verdict for what is there and not opened; takes `text`. */
+static int found_elsewhere(struct search *s, char *text, struct err *e)
+{
+	free(s->elsewhere);
+	s->elsewhere = text;
+	return text ? 0 : err_oom(e);
+}
+
+static int look_into_bundle(struct search *s, const struct bundle_places *where, struct err *e)
+{
+	const struct bundle_want want = {
+		.driver = "", .flavour = "", .release = s->release, .arch = s->env->arch
+	};
+	_cleanup_(bundle_freep) struct bundle *b = NULL;
+	_cleanup_free_ char *text = NULL;
+	int r = bundle_find(where, &want, &b, &text, e);
+
+	if (r == -ENOENT)
+		return err_set(e, ERR_KTREE_NOT_FOUND, "%s", text ? text : "there is none");
+	if (r == 0 && s->o->bundle_cert)
+		r = bundle_check_signature(b, s->o->bundle_cert, e);
+	return r < 0 ? r : found_elsewhere(s, strdup(bundle_path(b)), e);
+}
+
 static int from_bundle(struct search *s, struct ktree **ret, struct err *e)
 {
 	const struct bundle_places where = { .named = s->o->bundle,
@@ -215,6 +242,8 @@ static int from_bundle(struct search *s, struct ktree **ret, struct err *e)
 	_cleanup_free_ char *text = NULL;
 	int r;
 
+	if (s->o->look_only)
+		return look_into_bundle(s, &where, e);
 	if (!s->o->store)
 		return err_set(e, ERR_STORE_MISSING, "there is no store to unpack one into");
 	r = bundle_kernel_tree(&where, s->o->store, s->o->bundle_cert, s->release, s->env->arch, ret, &text,
@@ -226,6 +255,12 @@ static int from_packages(struct search *s, struct ktree **ret, struct err *e)
 {
 	if (s->o->no_packages)
 		return err_set(e, ERR_KTREE_NOT_FOUND, "not to be asked");
+	if (s->o->look_only) {
+		char *text = NULL;
+		int r = container_packages_offer(s->host, s->env, s->release, s->o, &text, e);
+
+		return r < 0 ? r : found_elsewhere(s, text, e);
+	}
 	return container_packages_tree(s->host, s->env, s->release, s->o, ret, e);
 }
 
@@ -233,7 +268,7 @@ static int from_installation(struct search *s, struct ktree **ret, struct err *e
 {
 	int r;
 
-	if (s->o->no_packages || !s->o->may_install)
+	if (s->o->no_packages || s->o->look_only || !s->o->may_install)
 		return -ENOENT;
 	r = container_packages_install(s->host, s->env, s->release, s->o, e);
 	return r < 0 ? r : from_root(s, s->host, ret, e);
@@ -263,7 +298,7 @@ static int ask(struct search *s, const struct place *p, struct err *e)
 
 	if (r == 0) {
 		s->out.from = p->from;
-		r = note(s, p->from, true, s->out.tree->output, e);
+		r = note(s, p->from, true, s->out.tree ? s->out.tree->output : s->elsewhere, e);
 		return r < 0 ? r : 1;
 	}
 	if (r == -ENOENT && !why.code)
@@ -295,9 +330,9 @@ static int find_all(struct search *s, struct err *e)
 		r = ask(s, &places[i], e);
 	if (r == 0)
 		return not_found(s, e);
-	return r < 0 ? r
-		     : kernel_check_preemption(s->release, NULL, s->out.tree->config,
-					       s->env->ignore_preempt_rt, e);
+	if (r < 0 || !s->out.tree)
+		return r < 0 ? r : 0;
+	return kernel_check_preemption(s->release, NULL, s->out.tree->config, s->env->ignore_preempt_rt, e);
 }
 
 int container_ktree_find(const struct host *host, const struct container_env *env, const char *release,
@@ -308,6 +343,7 @@ int container_ktree_find(const struct host *host, const struct container_env *en
 
 	if (r == 0)
 		r = find_all(&s, e);
+	free(s.elsewhere);
 	if (r < 0) {
 		container_ktree_done(&s.out);
 		return r;

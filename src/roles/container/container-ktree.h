@@ -35,6 +35,9 @@ struct container_ktree_options {
 	const char *bundle; /* a bundle, or a directory with some; NULL = the usual places */
 	const char *bundle_cert; /* only bundles signed with it; NULL = digests alone */
 	bool no_packages; /* never ask the package manager (tag "builtin", --offline) */
+	bool
+	    look_only; /* answer without changing anything: nothing is copied, unpacked, downloaded or said. The
+			 * tree then stays NULL when it is in a bundle or a package */
 	bool may_install; /* the package manager may install when it can do nothing better */
 	const char *log_dir; /* its whole output is kept there; NULL = the store's tmp/ */
 	char *const

@@ -7,8 +7,11 @@
 #include "log.h"
 #include "source.h"
 #include "strbuf.h"
+#include "tree.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 
 #define LOG_NAME "package-manager.log"
 
@@ -16,6 +19,7 @@
 struct session {
 	struct store_stage stage;
 	char *dir; /* owned */
+	bool is_temporary; /* outside of the store: somebody only looks */
 	int log_fd;
 	char *log_path; /* owned; NULL = the output is not kept */
 	struct rhel_version rhel;
@@ -29,6 +33,8 @@ struct session {
 static void session_done(struct session *s)
 {
 	dnf_freep(&s->dnf);
+	if (s->is_temporary && s->dir)
+		(void)tree_remove_path(s->dir);
 	store_stage_done(&s->stage);
 	close_fdp(&s->log_fd);
 	free(s->dir);
@@ -64,15 +70,8 @@ static void resolve(const struct host *host, const struct container_env *env, co
 			 rhel_origin_text(ret->origin));
 }
 
-static int session_open(struct session *s, const struct host *host, const struct container_env *env,
-			const char *release, const struct container_ktree_options *o, struct err *e)
+static int stage_dir(struct session *s, const struct container_ktree_options *o, struct err *e)
 {
-	struct dnf_setup setup = { .host = host,
-				   .rhel = &s->rhel,
-				   .arch = env->arch,
-				   .releasever = env->releasever,
-				   .openshift_version = env->openshift_version,
-				   .args = o->dnf_args };
 	int r;
 
 	if (!o->store)
@@ -84,6 +83,38 @@ static int session_open(struct session *s, const struct host *host, const struct
 	if (!s->dir)
 		return err_oom(e);
 	open_log(s, o);
+	return 0;
+}
+
+static int temporary_dir(struct session *s, struct err *e)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	s->dir = str_printf("%s/nvdriver-doctor.XXXXXX", tmp && *tmp == '/' ? tmp : "/tmp");
+	if (!s->dir)
+		return err_oom(e);
+	if (!mkdtemp(s->dir)) {
+		freep(&s->dir);
+		return err_errno(e, -errno, "a temporary directory");
+	}
+	s->is_temporary = true;
+	return 0;
+}
+
+static int session_open(struct session *s, const struct host *host, const struct container_env *env,
+			const char *release, const struct container_ktree_options *o, struct err *e)
+{
+	struct dnf_setup setup = { .host = host,
+				   .rhel = &s->rhel,
+				   .arch = env->arch,
+				   .releasever = env->releasever,
+				   .openshift_version = env->openshift_version,
+				   .args = o->dnf_args };
+	int r;
+
+	r = o->look_only ? temporary_dir(s, e) : stage_dir(s, o, e);
+	if (r < 0)
+		return r;
 	resolve(host, env, release, o, &s->rhel);
 	setup.work_dir = s->dir;
 	setup.log_fd = s->log_fd;
@@ -131,6 +162,23 @@ int container_packages_tree(const struct host *host, const struct container_env 
 	log_info("package manager: %s from %s is unpacked, not installed", nevra ? nevra : p.name,
 		 p.repository);
 	return ktree_find(&where, ret, e);
+}
+
+int container_packages_offer(const struct host *host, const struct container_env *env, const char *release,
+			     const struct container_ktree_options *o, char **ret, struct err *e)
+{
+	_cleanup_(session_done) struct session s = SESSION_INIT;
+	_cleanup_(dnf_package_done) struct dnf_package p = { 0 };
+	_cleanup_free_ char *nevra = NULL;
+	int r = session_open(&s, host, env, release, o, e);
+
+	if (r == 0)
+		r = dnf_find_devel(s.dnf, release, &p, e);
+	if (r < 0)
+		return r;
+	nevra = dnf_package_nevra(&p);
+	*ret = nevra ? str_printf("%s from %s", nevra, p.repository) : NULL;
+	return *ret ? 0 : err_oom(e);
 }
 
 int container_packages_install(const struct host *host, const struct container_env *env, const char *release,

@@ -10,6 +10,11 @@
 int container_packages_tree(const struct host *host, const struct container_env *env, const char *release,
 			    const struct container_ktree_options *o, struct ktree **ret, struct err *e);
 
+/* Where the devel package would come from ("kernel-devel-… from <repository>"; caller frees): repositories are asked, nothing but
+ * their lists is fetched, into a directory that goes away again. o->store may be NULL. */
+int container_packages_offer(const struct host *host, const struct container_env *env, const char *release,
+			     const struct container_ktree_options *o, char **ret, struct err *e);
+
 /* The last resort: the package and what it needs are installed, each in a transaction of its own. The tree is then the
  * container's usr/src/kernels/<release>. */
 int container_packages_install(const struct host *host, const struct container_env *env, const char *release,

@@ -3,6 +3,7 @@
 #include "fd.h"
 #include "lock.h"
 #include "publish.h"
+#include "strbuf.h"
 #include "tree.h"
 
 #include <sys/wait.h>
@@ -137,6 +138,17 @@ static void trees_copy_count_and_go(void **state _unused_)
 	}
 	assert_true(testdir_has(&t, "outside/keep"));
 	assert_int_equal(tree_remove(t.fd, ".."), -EINVAL);
+	{
+		_cleanup_free_ char *path = str_printf("%s/by/path", t.path),
+				    *up = str_printf("%s/by/..", t.path);
+
+		testdir_puts(&t, "by/path/deep/er", "x");
+		assert_int_equal(tree_remove(t.fd, path), -EINVAL);
+		assert_int_equal(tree_remove_path(path), 0);
+		assert_true(testdir_has(&t, "by") && !testdir_has(&t, "by/path"));
+		assert_int_equal(tree_remove_path(path), 0);
+		assert_int_equal(tree_remove_path(up), -EINVAL);
+	}
 	assert_int_equal(tree_remove(t.fd, "from/a"), -EINVAL);
 	/* What cannot be copied: no half copy stays. */
 	assert_int_equal(mkfifoat(t.fd, "from/sub/zfifo", 0600), 0);

@@ -5,6 +5,7 @@
 #include "strbuf.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #define GPU   "root/sys/bus/pci/devices/0000:01:00.0/"
@@ -17,7 +18,7 @@ struct bed {
 	struct host *node;
 	struct engine *en;
 	struct container_env env;
-	bool no_node;
+	bool no_node, may_connect;
 };
 
 static void put(const struct bed *b, const char *path, const char *text)
@@ -202,6 +203,12 @@ static void no_tree(struct bed *b)
 {
 	drop(b, "root/usr/src/kernels/" FAKE_RELEASE "/Module.symvers");
 }
+/* Which would be asked: there is none. */
+static void no_package_manager(struct bed *b)
+{
+	no_tree(b);
+	b->may_connect = true;
+}
 static void tree_on_node(struct bed *b)
 {
 	assert_int_equal(mkdirat(b->t.fd, "node/usr/src", 0755), 0);
@@ -305,8 +312,12 @@ static const struct {
 	{ old_card_open, "module-type", "fail", "0000:01:00.0 is too old", "KERNEL_MODULE_TYPE", 1 },
 	{ old_card_auto, "module-type", "ok", "needs the proprietary", NULL, 0 },
 	{ nothing, "modules", "ok", "tree in the container", NULL, 0 },
-	{ tree_on_node, "modules", "ok", "node's build tree", NULL, 0 },
+	{ tree_on_node, "modules", "ok", "tree on the node", NULL, 0 },
 	{ no_tree, "modules", "fail", "no build tree", "bundle create", 1 },
+	{ no_tree, "modules", "fail", "offline bundle: ", "bundle create", 1 },
+	{ no_tree, "repositories", "unknown", "not asked", "--offline", 1 },
+	{ nothing, "repositories", "ok", "nothing has to be fetched", NULL, 0 },
+	{ no_package_manager, "repositories", "fail", "package manager: ", "a repository it can reach", 1 },
 	{ modules_in_store, "modules", "ok", "neither compiler nor network", NULL, 0 },
 	{ modules_in_store, "compiler", "ok", "none is needed", NULL, 0 },
 	{ modules_of_another_version, "modules", "fail", "no build tree", "bundle create", 1 },
@@ -340,7 +351,7 @@ static const json_t *find_row(const json_t *checks, const char *check, const cha
 static void one_case(size_t i)
 {
 	_cleanup_(err_done) struct err e = ERR_INIT;
-	_cleanup_free_ char *before = NULL, *after = NULL;
+	_cleanup_free_ char *before = NULL, *after = NULL, *path = NULL;
 	struct doctor_count count;
 	const char *next;
 	json_t *checks = NULL;
@@ -349,14 +360,19 @@ static void one_case(size_t i)
 
 	bed_start(&b);
 	cases[i].change(&b);
+	path = strdup(getenv("PATH") ?: "");
+	/* This machine's own package manager is none of the fixture's. */
+	assert_int_equal(setenv("PATH", b.t.path, 1), 0);
 	before = testdir_snapshot(&b.t);
 	{
 		const struct container_doctor q = { .h = b.en->host,
 						    .node = b.no_node ? NULL : b.node,
+						    .may_connect = b.may_connect,
 						    .env = &b.env };
 
 		assert_ok(container_doctor(b.en, &q, &checks, &count, &e), &e);
 	}
+	assert_int_equal(setenv("PATH", path, 1), 0);
 	after = testdir_snapshot(&b.t);
 	assert_string_equal(before, after);
 	row = find_row(checks, cases[i].check, cases[i].text);
