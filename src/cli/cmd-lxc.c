@@ -25,8 +25,13 @@ struct lxc_opts {
 #define O(field) offsetof(struct lxc_opts, field)
 #define COMMON_OPTIONS                                                                                         \
 	{ "all", 0, NULL, "all containers the configuration enables", OPT_FLAG, O(all) },                      \
-	    { "backend",  0,	      "NAME",	     "container manager: auto, pct or lxc",                    \
-	      OPT_STRING, O(backend), "auto pct lxc" },                                                        \
+	    { "backend",                                                                                       \
+	      0,                                                                                               \
+	      "NAME",                                                                                          \
+	      "container manager: auto, pct, lxc or incus",                                                    \
+	      OPT_STRING,                                                                                      \
+	      O(backend),                                                                                      \
+	      "auto pct lxc incus" },                                                                          \
 	    { "lxc-config", 0, "FILE", "container configuration", OPT_STRING, O(lxc_config), "file" },         \
 	    { "hypervisor-config",  0,	   "FILE", "hypervisor configuration", OPT_STRING,                     \
 	      O(hypervisor_config), "file" },                                                                  \

@@ -20,6 +20,7 @@ static const struct ini_key config_keys[] = {
 	{ "fetch", "proxy", ini_take_string, C(fetch_proxy), "a URL" },
 	{ "fetch", "attempts", ini_take_unsigned, C(fetch_attempts), "a number" },
 	{ "lxc", "pct", ini_take_string, C(lxc.pct), "a program" },
+	{ "lxc", "incus", ini_take_string, C(lxc.incus), "a program" },
 	{ "lxc", "lxcpath", ini_take_string, C(lxc.lxcpath), "a directory" },
 	{ "lxc", "cache-dir", ini_take_string, C(lxc.cache_dir), "a directory" },
 	{ "lxc", "repo-key", ini_take_string, C(lxc.repo_key), "a fingerprint" },

@@ -7,6 +7,8 @@
 #include "strbuf.h"
 #include "err-lxc.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -60,10 +62,46 @@ static bool has_pct(const struct host *h, const struct lxc_settings *set)
 	return strchr(set->pct, '/') ? access(set->pct, X_OK) == 0 : spawn_find(set->pct, &found) == 0;
 }
 
+static const char *const incus_sockets[] = {
+	"var/lib/incus/unix.socket",
+	"run/incus/unix.socket",
+	"var/lib/lxd/unix.socket",
+	"var/snap/lxd/common/lxd/unix.socket",
+};
+
+static bool has_containers(const char *lxcpath)
+{
+	DIR *d = opendir(lxcpath);
+	const struct dirent *de;
+	bool found = false;
+
+	while (d && !found && (de = readdir(d))) {
+		_cleanup_free_ char *config = str_printf("%s/config", de->d_name);
+
+		found = de->d_name[0] != '.' && config && faccessat(dirfd(d), config, F_OK, 0) == 0;
+	}
+	if (d)
+		(void)closedir(d);
+	return found;
+}
+
+static bool has_incus(const struct host *h, const struct lxc_settings *set)
+{
+	_cleanup_free_ char *found = NULL;
+	bool socket = false;
+
+	for (size_t i = 0; i < ARRAY_LEN(incus_sockets) && !socket; i++)
+		socket = path_exists(h->root_fd, incus_sockets[i]);
+	if (!socket || has_containers(set->lxcpath))
+		return false;
+	return strchr(set->incus, '/') ? access(set->incus, X_OK) == 0 : spawn_find(set->incus, &found) == 0;
+}
+
 static const struct lxc_backend_ops *choose(const char *name, const struct host *h,
 					    const struct lxc_settings *set)
 {
-	static const struct lxc_backend_ops *const all[] = { &lxc_backend_pct, &lxc_backend_lxc };
+	static const struct lxc_backend_ops *const all[] = { &lxc_backend_pct, &lxc_backend_lxc,
+							     &lxc_backend_incus };
 
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)
 		if (strcmp(name, all[i]->name) == 0)
@@ -72,7 +110,7 @@ static const struct lxc_backend_ops *choose(const char *name, const struct host 
 		return NULL;
 	if (has_pct(h, set))
 		return &lxc_backend_pct;
-	return &lxc_backend_lxc;
+	return has_incus(h, set) ? &lxc_backend_incus : &lxc_backend_lxc;
 }
 
 int lxc_backend_open(const char *name, const struct host *h, const struct lxc_settings *set,
@@ -82,7 +120,7 @@ int lxc_backend_open(const char *name, const struct host *h, const struct lxc_se
 	const struct lxc_backend_ops *ops = choose(name, h, set);
 
 	if (!ops)
-		return err_set(e, ERR_USAGE, "--backend %s: auto, pct or lxc", name);
+		return err_set(e, ERR_USAGE, "--backend %s: auto, pct, lxc or incus", name);
 	b = calloc(1, sizeof(*b));
 	if (!b)
 		return err_oom(e);

@@ -67,12 +67,13 @@ struct lxc_facts {
 	char *name; /* owned; host name */
 	bool unprivileged;
 	char *lock; /* owned; another task owns it: its name */
+	bool has_own_driver; /* the manager brings the driver itself (nvidia.runtime): we only look */
 	char **lines; /* owned; "key = value" of the current configuration that concern us (lxc-edit.h) */
 };
 void lxc_facts_done(struct lxc_facts *f);
 
 struct lxc_backend_ops {
-	const char *name; /* "pct", "lxc" */
+	const char *name; /* "pct", "lxc", "incus" */
 	bool is_pve; /* ids are numbers */
 	int (*open)(struct lxc_backend *b, struct err *e); /* may be NULL */
 	void (*close)(struct lxc_backend *b);
@@ -98,9 +99,10 @@ struct lxc_backend_ops {
 		    struct err *e);
 };
 
-extern const struct lxc_backend_ops lxc_backend_pct, lxc_backend_lxc;
+extern const struct lxc_backend_ops lxc_backend_pct, lxc_backend_lxc, lxc_backend_incus;
 
-/* "auto", "pct", "lxc". auto: pct when etc/pve is there and the program, else lxc. ERR_LXC_BACKEND when it cannot be used here. */
+/* "auto", "pct", "lxc", "incus". auto: pct when etc/pve and its program are there; incus when the daemon of Incus or LXD has its
+ * socket, its client is there and LXC itself has no container; else lxc. ERR_LXC_BACKEND when it cannot be used here. */
 int lxc_backend_open(const char *name, const struct host *h, const struct lxc_settings *set,
 		     const char *state_dir, struct lxc_backend **ret, struct err *e);
 void lxc_backend_freep(struct lxc_backend **b);

@@ -439,10 +439,11 @@ int lxc_mount_clone(const char *path, bool is_dir)
 	return fd;
 }
 
-bool lxc_live_is_placed(const struct lxc_place *place, const char *dest)
+/* Does the container have a mount on this path, or (beneath) on one below it? */
+static bool has_mount(const struct lxc_place *place, const char *dest, bool beneath)
 {
 	_cleanup_free_ char *path = str_printf("/proc/%d/mountinfo", (int)place->init_pid), *text = NULL;
-	_cleanup_free_ char *want = str_printf("/%s", dest);
+	_cleanup_free_ char *want = str_printf("/%s%s", dest, beneath ? "/" : "");
 	struct span rest, line, word;
 	size_t len;
 
@@ -454,11 +455,21 @@ bool lxc_live_is_placed(const struct lxc_place *place, const char *dest)
 		bool found = false;
 
 		for (unsigned i = 0; i < 5 && span_word(&line, &word); i++)
-			found = i == 4 && span_eq(word, want);
+			found = i == 4 && (beneath ? span_starts(word, want) : span_eq(word, want));
 		if (found)
 			return true;
 	}
 	return false;
+}
+
+bool lxc_live_is_placed(const struct lxc_place *place, const char *dest)
+{
+	return has_mount(place, dest, false);
+}
+
+bool lxc_live_is_whole(const struct lxc_place *place, const char *dest)
+{
+	return has_mount(place, dest, false) && has_mount(place, dest, true);
 }
 
 static int place_mount(const char *source, bool is_dir, const struct lxc_place *place, const char *dest,
@@ -474,9 +485,13 @@ static int place_mount(const char *source, bool is_dir, const struct lxc_place *
 
 int lxc_live_place(const char *live_dir, const struct lxc_place *place, const char *dest, struct err *e)
 {
-	if (lxc_live_is_placed(place, dest))
+	int r = 0;
+
+	if (lxc_live_is_whole(place, dest))
 		return 0;
-	return place_mount(live_dir, true, place, dest, e);
+	if (lxc_live_is_placed(place, dest))
+		r = lxc_live_unplace(place, dest, e);
+	return r < 0 ? r : place_mount(live_dir, true, place, dest, e);
 }
 
 int lxc_node_place(const char *host_node, const struct lxc_place *place, const char *path, struct err *e)

@@ -55,10 +55,12 @@ bool lxc_mount_is_point(int dirfd, const char *name);
 int lxc_mount_clone(const char *path, bool is_dir);
 
 /* A copy of the mount placed into the mount name-space of a running container, as its configuration will at the next
- * start. Nothing happens when something is mounted there. */
+ * start. Nothing happens when it is there with what is mounted in it. */
 int lxc_live_place(const char *live_dir, const struct lxc_place *place, const char *dest, struct err *e);
 int lxc_live_unplace(const struct lxc_place *place, const char *dest, struct err *e);
 /* Is something of the shared directory mounted there? Looked at through proc/<pid>/mountinfo. */
 bool lxc_live_is_placed(const struct lxc_place *place, const char *dest);
+/* With the images mounted in it? A manager that adds a directory to a running container leaves them out (LXD does). */
+bool lxc_live_is_whole(const struct lxc_place *place, const char *dest);
 /* One host device node bound over `path` of a running container. */
 int lxc_node_place(const char *host_node, const struct lxc_place *place, const char *path, struct err *e);

@@ -288,6 +288,14 @@ static void place_from_config(const struct lxc_settings *set, const char *name, 
 	p->on_disk_shifted = !(options && strstr(options, "idmap="));
 }
 
+void lxc_native_place_of(pid_t init_pid, struct lxc_place *ret)
+{
+	ret->init_pid = init_pid;
+	ret->has_userns = other_userns(init_pid);
+	ret->root_uid = map_root(init_pid, "uid_map");
+	ret->root_gid = map_root(init_pid, "gid_map");
+}
+
 int lxc_native_place(const struct lxc_settings *set, const char *name, struct lxc_place *ret, struct err *e)
 {
 	_cleanup_(lxc_place_done) struct lxc_place p = { 0 };
@@ -297,9 +305,7 @@ int lxc_native_place(const struct lxc_settings *set, const char *name, struct lx
 	if (r < 0)
 		return r;
 	if (p.init_pid > 0) {
-		p.has_userns = other_userns(p.init_pid);
-		p.root_uid = map_root(p.init_pid, "uid_map");
-		p.root_gid = map_root(p.init_pid, "gid_map");
+		lxc_native_place_of(p.init_pid, &p);
 	} else {
 		place_from_config(set, name, &p);
 	}

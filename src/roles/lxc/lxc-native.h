@@ -16,6 +16,8 @@ int lxc_native_state(const struct lxc_settings *set, const char *name, enum lxc_
 /* Value of a configuration item as LXC understands the whole configuration; NULL when unset. Caller frees. */
 char *lxc_native_item(const struct lxc_settings *set, const char *name, const char *key);
 int lxc_native_place(const struct lxc_settings *set, const char *name, struct lxc_place *ret, struct err *e);
+/* Where a running container is, by its first process, whoever manages it. */
+void lxc_native_place_of(pid_t init_pid, struct lxc_place *ret);
 int lxc_native_start(const struct lxc_settings *set, const char *name, struct err *e);
 int lxc_native_stop(const struct lxc_settings *set, const char *name, struct err *e);
 int lxc_native_exec(const struct lxc_settings *set, const char *name, struct lxc_exec *x, struct err *e);

@@ -86,7 +86,8 @@ int lxc_subject_open(const struct plan_ctx *c, const json_t *args, struct lxc_su
 		return err_set(e, -EINVAL, "the arguments of a container operation are not valid");
 	numbers_take(&s->set, args);
 	if (text_take(&s->set.pct, args, "pct") < 0 || text_take(&s->set.lxcpath, args, "lxcpath") < 0 ||
-	    text_take(&s->set.style, args, "style") < 0 || lxc_settings_default(c->host, &s->set) < 0)
+	    text_take(&s->set.incus, args, "incus") < 0 || text_take(&s->set.style, args, "style") < 0 ||
+	    lxc_settings_default(c->host, &s->set) < 0)
 		return err_oom(e);
 	return lxc_backend_open(backend, c->host, &s->set, state_dir, &s->b, e);
 }
@@ -96,9 +97,10 @@ int lxc_subject_open(const struct plan_ctx *c, const json_t *args, struct lxc_su
 json_t *lxc_op_args(const struct lxc_ct *ct)
 {
 	const struct lxc *x = ct->x;
-	json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "id", ct->id, "backend",
-			      x->backend->ops->name, "lxcpath", x->set->lxcpath, "pct", x->set->pct, "style",
-			      x->set->style, "state_dir", x->state_dir, "live_dir", x->live_dir);
+	json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "id", ct->id, "backend",
+			      x->backend->ops->name, "lxcpath", x->set->lxcpath, "pct", x->set->pct, "incus",
+			      x->set->incus, "style", x->set->style, "state_dir", x->state_dir, "live_dir",
+			      x->live_dir);
 
 	for (size_t i = 0; o && i < ARRAY_LEN(limits); i++)
 		if (json_object_set_new(o, limits[i].key, json_integer(*limit_at(x->set, i))) < 0) {
@@ -558,7 +560,7 @@ static int live_check(const struct plan_ctx *c, const json_t *args, struct err *
 
 	if (r >= 0)
 		r = place_of(&s, &place, e);
-	return r < 0 ? r : place.init_pid <= 0 || lxc_live_is_placed(&place, arg_text(args, "dest"));
+	return r < 0 ? r : place.init_pid <= 0 || lxc_live_is_whole(&place, arg_text(args, "dest"));
 }
 
 const struct op_type lxc_op_live = {

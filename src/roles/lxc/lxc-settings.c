@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lxc-settings.h"
 
+#include "spawn.h"
 #include "strbuf.h"
 
 #include <stdlib.h>
@@ -29,6 +30,14 @@ char *lxc_host_path(const struct host *h, const char *absolute)
 	return real ? str_printf("%s%s", real, absolute) : NULL;
 }
 
+/* LXD's client has the name of what it is not. */
+static int client_default(char **field)
+{
+	_cleanup_free_ char *found = NULL;
+
+	return *field ? 0 : text_default(field, spawn_find("incus", &found) == 0 ? "incus" : "lxc");
+}
+
 int lxc_settings_default(const struct host *h, struct lxc_settings *s)
 {
 	const struct {
@@ -54,7 +63,7 @@ int lxc_settings_default(const struct host *h, struct lxc_settings *s)
 	if (!s->lxcpath)
 		s->lxcpath = lxc_host_path(h, "/var/lib/lxc");
 	if (!s->lxcpath || text_default(&s->pct, "pct") < 0 || text_default(&s->style, "include") < 0 ||
-	    text_default(&s->container_tmp, "/tmp") < 0 ||
+	    client_default(&s->incus) < 0 || text_default(&s->container_tmp, "/tmp") < 0 ||
 	    text_default(&s->cache_dir, "/usr/local/phoenix_hypervisor/cache") < 0)
 		return -ENOMEM;
 	return 0;
@@ -69,11 +78,13 @@ static int text_copy(char **to, const char *from)
 int lxc_settings_copy(struct lxc_settings *to, const struct lxc_settings *from)
 {
 	*to = from ? *from : (struct lxc_settings){ 0 };
-	to->pct = to->lxcpath = to->cache_dir = to->style = to->container_tmp = to->repo_key = NULL;
+	to->pct = to->incus = to->lxcpath = to->cache_dir = to->style = to->container_tmp = to->repo_key =
+	    NULL;
 	if (!from)
 		return 0;
-	if (text_copy(&to->pct, from->pct) < 0 || text_copy(&to->lxcpath, from->lxcpath) < 0 ||
-	    text_copy(&to->cache_dir, from->cache_dir) < 0 || text_copy(&to->style, from->style) < 0 ||
+	if (text_copy(&to->pct, from->pct) < 0 || text_copy(&to->incus, from->incus) < 0 ||
+	    text_copy(&to->lxcpath, from->lxcpath) < 0 || text_copy(&to->cache_dir, from->cache_dir) < 0 ||
+	    text_copy(&to->style, from->style) < 0 ||
 	    text_copy(&to->container_tmp, from->container_tmp) < 0 ||
 	    text_copy(&to->repo_key, from->repo_key) < 0)
 		return -ENOMEM;
@@ -83,6 +94,7 @@ int lxc_settings_copy(struct lxc_settings *to, const struct lxc_settings *from)
 void lxc_settings_done(struct lxc_settings *s)
 {
 	free(s->pct);
+	free(s->incus);
 	free(s->lxcpath);
 	free(s->cache_dir);
 	free(s->style);

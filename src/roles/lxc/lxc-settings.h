@@ -8,6 +8,7 @@
 
 struct lxc_settings {
 	char *pct; /* program; "pct" is looked for in the safe path */
+	char *incus; /* client of Incus or LXD; "incus" where there is one, else "lxc" */
 	char *lxcpath; /* absolute; default <root>/var/lib/lxc or what liblxc says */
 	char *cache_dir; /* of run files; below the host's root */
 	char *

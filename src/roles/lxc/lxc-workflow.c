@@ -282,6 +282,22 @@ static int job_plan(struct job *j, struct err *e)
 	return r < 0 ? r : lxc_plan_make(&j->ct, j->steps, j->view_id, &j->plan, &j->todo, e);
 }
 
+/* Two that put driver files into one container would fight; the manager was told first. */
+static int only_look(struct job *j, struct err *e)
+{
+	_cleanup_json_ json_t *problems = json_array();
+	int r = 0;
+
+	if (j->ct.facts.state == LXC_RUNNING && !j->x->en->dry_run)
+		r = check_now(&j->ct, j->x->opt->level, problems, NULL, e);
+	if (r < 0)
+		return r;
+	(void)json_object_set(j->result->report, "problems", problems);
+	return report_done(j->result, &j->ct,
+			   r ? "unhealthy: nvidia.runtime owns its driver" : "left to nvidia.runtime",
+			   r ? 8 : 0);
+}
+
 static int job_look(struct job *j, const char *id, struct err *e)
 {
 	int r = lxc_ct_open(j->x, id, &j->ct, e);
@@ -291,6 +307,8 @@ static int job_look(struct job *j, const char *id, struct err *e)
 	j->opened = true;
 	if (!j->ct.conf.enabled)
 		return report_done(j->result, &j->ct, "not enabled", 0);
+	if (j->ct.facts.has_own_driver)
+		return only_look(j, e);
 	r = job_plan(j, e);
 	if (r < 0)
 		return r;
