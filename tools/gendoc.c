@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Makes the manual pages and the shell completions from the command tables, so that they cannot disagree with
- * --help: gendoc man NAME | bash | zsh | names. Output goes to stdout. */
+ * --help: gendoc man NAME | bash | zsh | names | errors | slugs. Output goes to stdout. */
 #include "cmd.h"
 #include "err.h"
 
@@ -112,20 +112,53 @@ static int man_verb(const char *name)
 	return 0;
 }
 
-static void man_errors(void)
+static int by_status_and_slug(const void *a, const void *b)
+{
+	const struct err_row *x = *(const struct err_row *const *)a, *y = *(const struct err_row *const *)b;
+
+	return x->exit_status != y->exit_status ? x->exit_status - y->exit_status : strcmp(x->slug, y->slug);
+}
+
+#define ERRORS_MAX 1024
+
+/* One row of every slug, by exit status, then by slug. Returns how many. */
+static size_t errors_sorted(const struct err_row *all[ERRORS_MAX])
 {
 	const struct err_row *row;
+	size_t n = 0;
+
+	for (size_t i = 0; n < ERRORS_MAX && (row = err_row(i)); i++)
+		all[n++] = row;
+	for (size_t i = 0, k; n < ERRORS_MAX && (row = err_system_row(i)); i++) {
+		for (k = 0; k < n && strcmp(all[k]->slug, row->slug) != 0;)
+			k++;
+		if (k == n)
+			all[n++] = row;
+	}
+	qsort(all, n, sizeof(*all), by_status_and_slug);
+	return n;
+}
+
+static const char *sentence_of(const struct err_row *row)
+{
+	return row->sentence ? row->sentence : "the system refused; its own words are the reason";
+}
+
+static void man_errors(void)
+{
+	const struct err_row *all[ERRORS_MAX];
+	size_t n = errors_sorted(all);
 
 	printf(".SH ERRORS\nEvery failure has a slug that does not change between releases; \\-\\-json "
 	       "prints it as\n"
 	       ".B error.slug\nwith object, reason and next step.\n");
-	for (size_t i = 0; (row = err_row(i)); i++) {
+	for (size_t i = 0; i < n; i++) {
 		printf(".TP\n.B ");
-		roff_text(row->slug);
-		printf(" (exit status %d)\n", row->exit_status);
-		roff_text(row->sentence);
+		roff_text(all[i]->slug);
+		printf(" (exit status %d)\n", all[i]->exit_status);
+		roff_text(sentence_of(all[i]));
 		printf(". Next: ");
-		roff_text(row->next_step);
+		roff_text(all[i]->next_step);
 		printf(".\n");
 	}
 }
@@ -144,6 +177,47 @@ static const char *const exit_statuses[][2] = {
 	{ "10", "drift, or a finding by verify or doctor" },
 	{ "75", "another run holds the lock" },
 };
+
+/* -- docs/errors.md and the list of what may never change -- */
+
+static const char *status_text(int exit_status)
+{
+	for (size_t i = 0; i < ARRAY_LEN(exit_statuses); i++)
+		if (atoi(exit_statuses[i][0]) == exit_status)
+			return exit_statuses[i][1];
+	return "";
+}
+
+static void errors_page(void)
+{
+	const struct err_row *all[ERRORS_MAX];
+	size_t n = errors_sorted(all);
+
+	printf(
+	    "# When something fails\n\n"
+	    "A failure prints what it failed on, why, the next step and, in brackets, a slug:\n\n"
+	    "    error: install: cannot open the root directory /srv/imgae: No such file or directory\n"
+	    "      next: check the path given with --root, and that it is mounted [root-unreachable]\n\n"
+	    "With `--json` the same stands in `error` ([schema](schemas/error.json)). Slugs and their exit\n"
+	    "statuses never change once released, so programs may rely on them; sentences may be reworded.\n"
+	    "Under the name `nvidia-driver` every failure ends with 1.\n\n"
+	    "Made from the error table by `gendoc errors`; do not edit.\n");
+	for (size_t i = 0; i < n; i++) {
+		if (i == 0 || all[i]->exit_status != all[i - 1]->exit_status)
+			printf("\n## Exit status %d: %s\n\n| Slug | It means | Next step |\n|---|---|---|\n",
+			       all[i]->exit_status, status_text(all[i]->exit_status));
+		printf("| `%s` | %s | %s |\n", all[i]->slug, sentence_of(all[i]), all[i]->next_step);
+	}
+}
+
+static void slugs(void)
+{
+	const struct err_row *all[ERRORS_MAX];
+	size_t n = errors_sorted(all);
+
+	for (size_t i = 0; i < n; i++)
+		printf("%s %d\n", all[i]->slug, all[i]->exit_status);
+}
 
 static void man_program(void)
 {
@@ -344,6 +418,10 @@ int main(int argc, char **argv)
 		zsh_completion();
 	else if (strcmp(what, "names") == 0)
 		names();
+	else if (strcmp(what, "errors") == 0)
+		errors_page();
+	else if (strcmp(what, "slugs") == 0)
+		slugs();
 	else
 		return 2;
 	return 0;

@@ -65,6 +65,11 @@ const struct err_row *err_row(size_t i)
 	return i < ARRAY_LEN(rows) ? &rows[i] : NULL;
 }
 
+const struct err_row *err_system_row(size_t i)
+{
+	return i < ARRAY_LEN(errno_rows) ? &errno_rows[i] : i == ARRAY_LEN(errno_rows) ? &errno_other : NULL;
+}
+
 const char *err_slug(int code)
 {
 	return find_row(code)->slug;

@@ -74,3 +74,6 @@ struct err_row {
 	int exit_status;
 };
 const struct err_row *err_row(size_t i);
+/* The same for what the system itself answers (errno): several rows share a slug and the sentence may be NULL, it is
+ * strerror()'s then. The last row is the one for everything not named. */
+const struct err_row *err_system_row(size_t i);

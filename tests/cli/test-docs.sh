@@ -29,14 +29,26 @@ while read -r verb; do
 done <<<"$verbs"
 
 page=$("$GENDOC" man nvdriver)
-missing=$(sed -n 's/^ *E([A-Z0-9_]*, *"\([^"]*\)".*/\1/p' "$SRCDIR"/src/base/errcodes*.def | while read -r s; do
-	grep -qF -- "${s//-/\\-}" <<<"$page" || echo "$s"; done)
+missing=$("$GENDOC" slugs | while read -r s status; do
+	grep -qF -- ".B ${s//-/\\-} (exit status $status)" <<<"$page" || echo "$s"; done)
 equals "every error slug is documented" "$missing" ""
 if command -v man >/dev/null; then
 	for p in $("$GENDOC" names); do
 		equals "$p formats without warnings" "$("$GENDOC" man "$p" | man --warnings -l - 2>&1 >/dev/null | head -3)" ""
 	done
 fi
+
+# UPDATE=1 writes the page anew and adds new slugs to the list; what was published once is only taken out by hand.
+slugs=$SRCDIR/tests/cli/slugs.txt
+if [ -n "${UPDATE:-}" ]; then
+	"$GENDOC" errors >"$SRCDIR/docs/errors.md"
+	{ cat "$slugs" 2>/dev/null; "$GENDOC" slugs; } | LC_ALL=C sort -u >"$work/slugs" && cp "$work/slugs" "$slugs"
+fi
+"$GENDOC" slugs | LC_ALL=C sort >"$work/slugs"
+equals "no published slug is gone or has another exit status" "$(LC_ALL=C comm -23 "$slugs" "$work/slugs")" ""
+equals "new slugs are published (UPDATE=1 $0)" "$(LC_ALL=C comm -13 "$slugs" "$work/slugs")" ""
+check "docs/errors.md is up to date (UPDATE=1 $0)" sh -c "'$GENDOC' errors | cmp - '$SRCDIR/docs/errors.md'"
+
 "$GENDOC" bash >"$work/bash"
 check "the bash completion is valid bash" bash -n "$work/bash"
 equals "it completes verbs" "$(bash -c ". '$work/bash'; COMP_WORDS=(nvdriver prep); COMP_CWORD=1; _nvdriver; echo \${COMPREPLY[*]}")" prepare

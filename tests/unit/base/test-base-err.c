@@ -81,6 +81,8 @@ static void errno_codes_have_rows(void **state _unused_)
 		     { EPROTO, "system-error" },      { 0, "system-error" },
 		     { ERR_FIRST, "system-error" },   { ERR_END, "system-error" },
 		     { 999999, "system-error" } };
+	const char *last = NULL;
+	const struct err_row *row;
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		assert_string_equal(err_slug(rows[i].code), rows[i].slug);
@@ -88,6 +90,11 @@ static void errno_codes_have_rows(void **state _unused_)
 		assert_non_null(err_sentence(rows[i].code));
 		assert_non_null(err_next_step(rows[i].code));
 	}
+	for (size_t i = 0; (row = err_system_row(i)); i++) {
+		assert_string_equal(err_slug(row->code), row->slug);
+		last = row->slug;
+	}
+	assert_string_equal(last, "system-error");
 }
 
 static char trail[8];
