@@ -47,4 +47,23 @@ for so in libarchive libcurl libkmod libsqlite3 libbz2 libxml2; do
 	check "$so is not needed to start" sh -c "! grep -q '^$so\.so' '$work/needed'"
 done
 check "no search path of the building machine" sh -c "! grep -qE '^ *(RPATH|RUNPATH)' '$work/p'"
+
+# What makes a fault in it hard to use (docs/security.md).
+header() { awk -v t="$1" '$1 == t { on = 1; next } on && /flags/ { print $NF; exit }' "$work/p"; }
+check "it is position independent" sh -c "objdump -f '$NVDRIVER' | grep -q DYNAMIC"
+equals "the stack is not executable" "$(header STACK)" rw-
+check "the linker's tables are read-only once it runs" sh -c "grep -q '^ *RELRO ' '$work/p' && grep -qE '^ *(BIND_NOW|FLAGS +0x0*8|FLAGS_1 .*1)' '$work/p'"
+equals "no part is writable and executable" "$(grep -c 'flags rwx' "$work/p")" 0
+objdump -T "$NVDRIVER" >"$work/symbols"
+check "functions watch their stack" grep -q __stack_chk_fail "$work/symbols"
+optimised=$(grep -c '_chk$' "$work/symbols")
+if [ "$optimised" -gt 1 ]; then
+	check "copies and formats are checked against their buffer's size" grep -qE '__(memcpy|snprintf|vsnprintf|vasprintf)_chk$' "$work/symbols"
+else
+	skip "copies and formats are checked against their buffer's size" "a build without optimisation; ./check looks at the release build"
+fi
+case $(uname -m) in
+x86_64) check "indirect branches have marked targets" test "$(objdump -d --no-show-raw-insn -j .text "$NVDRIVER" | grep -c endbr64)" -gt 500 ;;
+aarch64) check "indirect branches have marked targets" test "$(objdump -d --no-show-raw-insn -j .text "$NVDRIVER" | grep -cE 'paciasp|bti')" -gt 500 ;;
+esac
 finish
