@@ -58,7 +58,7 @@ static int show_package(const struct app *app, const struct precompiled *p)
 	for (uint32_t i = 0; i < p->n_files; i++)
 		(void)json_array_append_new(files, json_string(p->files[i].name));
 	if (app->json)
-		return out_json("modules.import", json_pack("{s:b, s:s, s:s, s:s, s:o}", "dry_run", 1,
+		return out_json("modules-import", json_pack("{s:b, s:s, s:s, s:s, s:o}", "dry_run", 1,
 							    "package", p->path, "driver", p->version,
 							    "proc_version", p->proc_version, "files", files));
 	out_text("import %u files of driver %s for %s\n", p->n_files, p->version, p->proc_version);
@@ -75,7 +75,7 @@ static int show_set(struct app *app, const char *key, bool hit, struct err *e)
 	if (r < 0)
 		return r;
 	if (app->json)
-		r = out_json("modules.import", json_pack("{s:s, s:s?, s:b, s:O}", "key", key, "path", path,
+		r = out_json("modules-import", json_pack("{s:s, s:s?, s:b, s:O}", "key", key, "path", path,
 							 "hit", hit, "record", record));
 	else
 		out_text("%s  %s\n          %s modules of %s for %s, %s\nat        %s\n",

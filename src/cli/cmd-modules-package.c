@@ -108,7 +108,7 @@ static int pack_input_from(struct pack_inputs *in, const char *path, const struc
 static int pack_report(const struct app *app, const char *path, unsigned files)
 {
 	if (app->json)
-		return out_json("modules.pack", json_pack("{s:s,s:i}", "package", path, "files", (int)files));
+		return out_json("modules-pack", json_pack("{s:s,s:i}", "package", path, "files", (int)files));
 	out_text("%s: %u files\n", path, files);
 	return 0;
 }
@@ -210,7 +210,7 @@ static int match_report(const struct app *app, const char *path, bool several, i
 			const struct err *why)
 {
 	if (app->json)
-		return out_json("modules.match",
+		return out_json("modules-match",
 				json_pack("{s:s,s:b,s:s?}", "package", path, "matches", status == 0, "reason",
 					  status ? why->reason : NULL));
 	out_text("%s%skernel interface %s.\n", several ? path : "", several ? ": " : "",
@@ -292,7 +292,7 @@ static int unpack_report(const struct app *app, const struct precompiled *p)
 	files = json_array();
 	for (uint32_t i = 0; i < p->n_files; i++)
 		(void)json_array_append_new(files, json_string(p->files[i].name));
-	return out_json("modules.unpack", json_pack("{s:s,s:o}", "package", p->path, "files", files));
+	return out_json("modules-unpack", json_pack("{s:s,s:o}", "package", p->path, "files", files));
 }
 
 static int modules_unpack(struct app *app, void *opts, int argc _unused_, char **argv, struct err *e)

@@ -87,7 +87,7 @@ static int package_info(const struct app *app, const struct info_opts *o, const 
 	files = json_array();
 	for (uint32_t i = 0; i < p->n_files; i++)
 		(void)json_array_append_new(files, package_file_json(&p->files[i]));
-	return out_json("modules.info",
+	return out_json("modules-info",
 			json_pack("{s:s,s:s,s:s,s:s,s:s,s:o}", "kind", "package", "path", path, "description",
 				  p->description, "driver_version", p->version, "proc_version",
 				  p->proc_version, "files", files));
@@ -116,7 +116,7 @@ static int module_json(const char *path, const struct modinfo *m)
 		(void)json_object_set_new(params, m->params[i].name,
 					  json_pack("{s:s?,s:s?}", "type", m->params[i].type, "description",
 						    m->params[i].description));
-	return out_json("modules.info",
+	return out_json("modules-info",
 			json_pack("{s:s,s:s,s:s?,s:s?,s:s?,s:s?,s:s?,s:s,s:I,s:o,s:o,s:o,s:o}", "kind",
 				  "module", "path", path, "name", m->name, "version", m->version, "license",
 				  m->license, "vermagic", m->vermagic, "srcversion", m->srcversion,
@@ -299,7 +299,7 @@ static int modules_sign_all(struct app *app, const struct sign_opts *o, const st
 		json_decref(done);
 		return r;
 	}
-	return out_json("modules.sign", json_pack("{s:o,s:s,s:b}", "modules", done, "hash", how->hash,
+	return out_json("modules-sign", json_pack("{s:o,s:s,s:b}", "modules", done, "hash", how->hash,
 						  "dry_run", (int)app->dry_run));
 }
 
@@ -470,7 +470,7 @@ static int modules_verify(struct app *app, void *opts, int argc, char **argv, st
 		json_decref(files);
 		return first;
 	}
-	return out_json("modules.verify", json_pack("{s:o}", "files", files));
+	return out_json("modules-verify", json_pack("{s:o}", "files", files));
 }
 
 const struct cmd cmd_modules_verify = {

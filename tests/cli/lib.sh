@@ -18,7 +18,18 @@ equals() { # TEXT GOT WANT
 	if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1" "got:  $2" "want: $3"; fi
 }
 # run ARGS...: the program; its status in $rc, its output in $work/out and $work/err
-run() { "$NVDRIVER" "$@" >"$work/out" 2>"$work/err" </dev/null; rc=$?; }
+run() {
+	"$NVDRIVER" "$@" >"$work/out" 2>"$work/err" </dev/null
+	rc=$?
+	[ -z "${NVD_JSON_DIR:-}" ] || keep_json
+}
+# What was printed as JSON is compared with its published schema by test-schemas.sh; an earlier run's is not.
+[ -z "${NVD_JSON_DIR:-}" ] || rm -f "$NVD_JSON_DIR/$(basename "$0" .sh)".*
+keep_json() {
+	local first
+	read -r -N 1 first <"$work/out" && [ "$first" = "{" ] || return 0
+	mkdir -p "$NVD_JSON_DIR" && cp "$work/out" "$(mktemp "$NVD_JSON_DIR/$(basename "$0" .sh).XXXXXX")"
+}
 # status TEXT WANT ARGS...
 status() {
 	local text=$1 want=$2
