@@ -14,7 +14,10 @@
 #include "err-vgpu.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define ANSWERS_MAX ((size_t)1 << 20)
 #define STATE_MAX   ((size_t)1 << 20)
@@ -111,13 +114,11 @@ static json_t *report_new(const struct step1 *s, bool dry_run)
 /* Whose work is fetched, before it is. */
 static void print_projects(const struct step1 *s)
 {
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT(STRBUF_TEXT_MAX);
 	struct unlock_request q = step1_unlock(s);
 
-	if (!s->has_card || s->support != CARD_UNLOCK || !unlock_must_fetch(&q))
-		return;
-	out_text("other people's projects that unlock the card, fetched from where they publish them:\n");
-	for (const struct unlock_project *p = unlock_projects; p->name; p++)
-		out_text("  %s (%s, %s)  %s\n", p->name, p->what, p->license, unlock_url(&q, p));
+	if (s->has_card && s->support == CARD_UNLOCK && unlock_must_fetch(&q) && unlock_notice(&q, &b) >= 0)
+		out_text("%s", strbuf_str(&b));
 }
 
 static void print_decisions(const struct step1 *s)
@@ -246,21 +247,63 @@ static int apply_group(struct app *app, struct step1 *s, struct vgpu_state *st, 
 	return r;
 }
 
+const char *vgpu_beside_program(const char *name, char path[PATH_MAX])
+{
+	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
+	char *slash;
+
+	if (n <= 0)
+		return NULL;
+	path[n] = '\0';
+	slash = strrchr(path, '/');
+	if (!slash || (size_t)(slash + 1 - path) + strlen(name) >= PATH_MAX)
+		return NULL;
+	(void)strcpy(slash + 1, name);
+	return access(path, F_OK) == 0 ? path : NULL;
+}
+
+/* What the script took from its environment when nothing stronger said it. */
+static int import_environment(struct vgpu_state *st, struct err *e)
+{
+	static const char *const keys[] = {
+		"URL", "FILE", "DRIVER_VERSION", "VGPU_SUPPORT", "VGPU_HELPER_STATUS", "FASTAPI_WARNING"
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		_cleanup_free_ char *line = NULL;
+		const char *value = getenv(keys[i]);
+		int r;
+
+		if (!value || !*value || vgpu_state_get(st, keys[i]))
+			continue;
+		line = str_printf("%s=%s\n", keys[i], value);
+		r = line ? vgpu_state_import(st, SPAN(line), e) : err_oom(e);
+		if (r < 0)
+			return err_wrap(e, "environment");
+	}
+	return 0;
+}
+
 int vgpu_import_state(const struct vgpu_common *o, struct vgpu_state *st, struct err *e)
 {
 	_cleanup_free_ char *text = NULL;
+	char path[PATH_MAX];
+	const char *from = o->import ? o->import : vgpu_beside_program("config.txt", path);
 	int r;
 
-	if (!o->import || vgpu_state_get(st, "IMPORTED"))
-		return 0;
-	r = read_file_at(AT_FDCWD, o->import, STATE_MAX, &text, NULL);
+	if (!from || vgpu_state_get(st, "IMPORTED"))
+		return import_environment(st, e);
+	r = read_file_at(AT_FDCWD, from, STATE_MAX, &text, NULL);
 	if (r < 0)
-		r = err_errno(e, r, "cannot read %s", o->import);
+		r = err_errno(e, r, "cannot read %s", from);
 	else
 		r = vgpu_state_import(st, SPAN(text), e);
 	if (r < 0)
-		return err_object(e, "%s", o->import);
-	return vgpu_state_set(st, "IMPORTED", o->import) < 0 ? err_oom(e) : 0;
+		return err_object(e, "%s", from);
+	log_info("the script's state in %s is taken over", from);
+	if (vgpu_state_set(st, "IMPORTED", from) < 0)
+		return err_oom(e);
+	return import_environment(st, e);
 }
 
 static int remember(struct app *app, const struct vgpu_common *o, const struct step1 *s,
@@ -368,7 +411,10 @@ static int run_for_real(struct app *app, const struct vgpu_common *o, struct ste
 
 struct step1 vgpu_step1_of(struct app *app, const struct vgpu_common *o, const struct asker *ask)
 {
+	static char path[PATH_MAX]; /* borrowed by the struct */
+
 	return (struct step1){ .en = app->engine,
+			       .gpu_db_beside = vgpu_beside_program("gpu_info.db", path),
 			       .ask = ask,
 			       .card_wanted = o->card,
 			       .branch_wanted = o->branch,

@@ -8,6 +8,8 @@
 #include "vgpu-state.h"
 #include "vgpu-step1.h"
 
+#include <limits.h>
+
 /* Options of every verb that plans or changes; the first members of each verb's own block. */
 struct vgpu_common {
 	const char *card, *branch, *gpu_db, *answers, *import, *url, *file, *step, *fixture;
@@ -56,7 +58,10 @@ int vgpu_step_run(struct app *app, const struct vgpu_common *o, const char *step
 
 /* The options both steps take their facts by. */
 struct step1 vgpu_step1_of(struct app *app, const struct vgpu_common *o, const struct asker *ask);
-/* Takes the script's state file over, once. */
+/* A file that lies where the program does, as the script's own files did; NULL when there is none. Borrows `path`. */
+const char *vgpu_beside_program(const char *name, char path[PATH_MAX]);
+/* Takes the script's state file over, once (--import, else config.txt beside the program), then what its environment says
+ * of things nothing stronger has said. */
 int vgpu_import_state(const struct vgpu_common *o, struct vgpu_state *st, struct err *e);
 
 /* One group's plan: shown (1 when there was something to show), or applied and noted in the state and the report's "groups"

@@ -91,6 +91,43 @@ root=$work/d
 m_pve8_fresh "$root"
 slug "a value its key cannot have" 3 vgpu-state-invalid --root "$root" --store s3 vgpu step 1 --yes --import config.txt
 
+# What lies beside the program: the script's state, a table of cards for those ours lacks, and what its environment said.
+mkdir app
+cp "$NVDRIVER" app/nvdriver
+real=$NVDRIVER
+export NVDRIVER_DATADIR="${NVDRIVER%/src/cli/nvdriver}/data"
+NVDRIVER=$work/app/nvdriver
+root=$work/g
+m_pve8_unknown "$root"
+printf 'FILE=/root/own.run\nVGPU_HELPER_STATUS=done\n' >app/config.txt
+python3 - <<'END'
+import sqlite3
+d = sqlite3.connect("app/gpu_info.db")
+d.execute("CREATE TABLE gpu_info (vendorid TEXT, deviceid TEXT PRIMARY KEY, description TEXT, vgpu TEXT, driver TEXT, chip TEXT)")
+d.executemany("INSERT INTO gpu_info VALUES ('10de', ?, ?, 'Native', '17;16', 'X')", [("fffe", "Card of tomorrow"), ("26b5", "Not an L40")])
+d.commit()
+END
+run --root "$root" --store s7 vgpu step 1 --yes
+equals "a card only that table has" "$rc" 0
+says "is taken from it" 'Card of tomorrow'
+check "the state beside the program is taken over" grep -q '"FILE": "/root/own.run"' s7/targets/*/vgpu.json
+check "with its keys" grep -q '"VGPU_HELPER_STATUS": "done"' s7/targets/*/vgpu.json
+printf 'FILE=/root/other.run\n' >app/config.txt
+run --root "$root" --store s7 vgpu step 1 --yes
+check "once" grep -q '"FILE": "/root/own.run"' s7/targets/*/vgpu.json
+root=$work/h
+m_pve8_fresh "$root"
+URL=https://example.org/NVIDIA-Linux-x86_64-1.2.3-vgpu-kvm.run FILE=/from/environment run --root "$root" --store s8 vgpu step 1 --yes
+says "a card ours has is told by ours" 'card 0000:01:00.0: L40'
+check "what the environment says counts" grep -q '"URL": "https://example.org/' s8/targets/*/vgpu.json
+check "less than the file" grep -q '"FILE": "/root/other.run"' s8/targets/*/vgpu.json
+VGPU_SUPPORT=rubbish
+export VGPU_SUPPORT
+slug "as long as it makes sense" 3 vgpu-state-invalid --root "$root" --store s9 vgpu step 1 --yes
+unset VGPU_SUPPORT
+NVDRIVER=$real
+unset NVDRIVER_DATADIR
+
 # A failing command takes its group back and leaves the earlier ones; the next run goes on.
 root=$work/e
 m_pve8_fresh "$root"

@@ -8,6 +8,8 @@ const struct origin origins[] = {
 	  "https://github.com/mbilker/vgpu_unlock-rs.git", "MIT" },
 	{ ORIGIN_CRATES, "crates.io", "Rust packages that library is built from", "https://crates.io",
 	  "each package its own, see its Cargo.toml" },
+	{ ORIGIN_RUST, "Rust toolchain", "builds that library where the distribution's own is too old",
+	  "https://static.rust-lang.org", "MIT or Apache-2.0" },
 	{ ORIGIN_MIRROR, "foxipan's vGPU mirror", "copies of NVIDIA's host drivers; not NVIDIA's own address",
 	  "https://alist.homelabproject.cc", "NVIDIA's; you need an entitlement" },
 	{ ORIGIN_LICENSE_SERVER, "FastAPI-DLS", "licence server for guests",
@@ -19,6 +21,15 @@ const struct origin origins[] = {
 	  "https://download.docker.com/linux/debian", "Apache-2.0" },
 	{ 0 },
 };
+
+const struct origin *origin_find(unsigned bit)
+{
+	const struct origin *o = origins;
+
+	while (o->bit && o->bit != bit)
+		o++;
+	return o;
+}
 
 int origins_notice(unsigned bits, struct strbuf *out)
 {

@@ -16,15 +16,18 @@ enum origin_bits {
 	ORIGIN_LICENSE_SERVER = 1u << 4,
 	ORIGIN_LICENSE_PATCHER = 1u << 5, /* guests of 18.0 and newer with that server */
 	ORIGIN_DOCKER = 1u << 6,
+	ORIGIN_RUST = 1u << 7, /* the compiler for the library, where the distribution's is too old */
 };
 /* What an unlocked card takes. */
-#define ORIGIN_UNLOCK_ALL (ORIGIN_PATCHES | ORIGIN_UNLOCK | ORIGIN_CRATES)
+#define ORIGIN_UNLOCK_ALL (ORIGIN_PATCHES | ORIGIN_UNLOCK | ORIGIN_CRATES | ORIGIN_RUST)
 
 struct origin {
 	unsigned bit;
 	const char *name, *purpose, *address, *license;
 };
 extern const struct origin origins[]; /* ends with bit 0 */
+
+const struct origin *origin_find(unsigned bit); /* never NULL for one of origin_bits */
 
 /* Appends the notice for those in `bits`; nothing for none. To be shown before the first of them is fetched. */
 int origins_notice(unsigned bits, struct strbuf *out);

@@ -43,10 +43,10 @@ int step1_open(struct step1 *s, struct err *e)
 		r = catalog_load(NULL, &s->catalog, e);
 	if (r >= 0)
 		r = gpu_db_open(NULL, &own, e);
-	if (r >= 0 && s->gpu_db)
-		r = gpu_db_open(s->gpu_db, &user, e);
+	if (r >= 0 && (s->gpu_db || s->gpu_db_beside))
+		r = gpu_db_open(s->gpu_db ? s->gpu_db : s->gpu_db_beside, &user, e);
 	if (r >= 0)
-		r = cards_read(s->en->host, own, user, true, &s->cards, e);
+		r = cards_read(s->en->host, own, user, s->gpu_db != NULL, &s->cards, e);
 	if (r >= 0)
 		r = mok_state_read(&s->machine, &s->mok, e);
 	if (r >= 0 && take_notes(s, s->cards.notes) < 0)
@@ -364,17 +364,13 @@ static int decide_unlock(struct step1 *s, struct err *e)
 
 	if (s->support != CARD_UNLOCK || !unlock_must_fetch(&q))
 		return 0;
-	for (const struct unlock_project *p = unlock_projects; p->name; p++)
-		(void)strbuf_printf(&b, "  %s (%s, %s)  %s\n", p->name, p->what, p->license,
-				    unlock_url(&q, p));
-	if (strbuf_error(&b) < 0)
+	if (unlock_notice(&q, &b) < 0)
 		return err_oom(e);
 	if (s->en->offline)
 		return err_set(e, ERR_OFFLINE, "the unlock components have to be fetched:\n%s",
 			       strbuf_str(&b));
 	r = ask_yes(s->ask, "unlock", true,
-		    "This card is no vGPU card of NVIDIA's. Two projects of other people unlock it; they are "
-		    "no part of this program and come under their own licences:\n%sFetch and build them? ",
+		    "This card is no vGPU card of NVIDIA's; it has to be unlocked.\n%sFetch and build that? ",
 		    strbuf_str(&b));
 	if (r < 0)
 		return err_oom(e);

@@ -20,6 +20,8 @@ struct step1 {
 	const char *card_wanted, *branch_wanted, *gpu_db; /* borrowed; options, NULL = not given */
 	const char *patches_url, *source_url,
 	    *library; /* borrowed; of the unlock components, as unlock_request has them */
+	const char *
+	    gpu_db_beside; /* borrowed; a table that merely lies there: only for cards ours lacks; NULL = none */
 	bool dry_run;
 
 	struct vgpu_machine machine;

@@ -20,6 +20,7 @@
 void step2_done(struct step2 *t)
 {
 	step1_done(&t->s);
+	json_decref(t->overrides);
 	json_decref(t->deployed);
 	driver_result_done(&t->got);
 	driver_patch_result_done(&t->patched);
@@ -31,10 +32,27 @@ void step2_done(struct step2 *t)
 	strv_freep(&t->words);
 }
 
+/* A person's own word on which patch belongs to which branch or file. */
+static int read_overrides(struct step2 *t, struct err *e)
+{
+	_cleanup_close_ int dir = vgpu_dir_open(t->s.en->host, false, e);
+	int r = 0;
+
+	if (dir >= 0)
+		r = driver_patches_load(dir, "driver_patches.json", &t->overrides, e);
+	else if (dir != -ENOENT)
+		r = dir;
+	if (r >= 0 && !t->overrides && t->overrides_beside)
+		r = driver_patches_load(AT_FDCWD, t->overrides_beside, &t->overrides, e);
+	return r;
+}
+
 int step2_open(struct step2 *t, struct err *e)
 {
 	int r = step1_open(&t->s, e);
 
+	if (r >= 0)
+		r = read_overrides(t, e);
 	return r < 0 ? r : vgpu_deployed(t->s.en, "driver", &t->deployed, e);
 }
 
@@ -145,13 +163,19 @@ static int decide_driver(struct step2 *t, struct err *e)
 	return 0;
 }
 
+static bool is_overridden(const struct step2 *t, const struct catalog_driver *d)
+{
+	return json_object_get(t->overrides, d->branch) || json_object_get(t->overrides, d->file);
+}
+
 /* An unlock card needs the patch: known before hundreds of megabytes are fetched. */
 static int check_patch(const struct step2 *t, struct err *e)
 {
 	const struct catalog_driver *d = t->s.driver;
 	const struct catalog_patch *p = d ? catalog_patch(t->s.catalog, d->branch) : NULL;
 
-	if (t->s.support != CARD_UNLOCK || !d || t->driver_patch || (p && strcmp(p->status, "mapped") == 0))
+	if (t->s.support != CARD_UNLOCK || !d || t->driver_patch || is_overridden(t, d) ||
+	    (p && strcmp(p->status, "mapped") == 0))
 		return 0;
 	(void)err_set(e, ERR_VGPU_NO_PATCH, "no unlock patch is mapped to branch %s", d->branch);
 	return err_object(e, "%s", d->branch);
@@ -386,6 +410,7 @@ static int patch(struct step2 *t, int dirfd, const char *dir, struct err *e)
 {
 	_cleanup_free_ char *patches = str_printf("%s/vgpu-proxmox", dir);
 	const struct driver_patch_request q = { .catalog = t->s.catalog,
+						.overrides = t->overrides,
 						.file = t->got.path,
 						.branch = t->branch,
 						.patch = t->driver_patch,

@@ -14,11 +14,14 @@ struct step2 {
 	const struct vgpu_state *state; /* borrowed; what step 1 left */
 	/* borrowed; named on the command line, NULL = not */
 	const char *url, *file, *branch, *sha256, *proxy, *ca_file, *driver_patch;
+	const char
+	    *overrides_beside; /* borrowed; a driver_patches.json where VGPU_DIR has none; NULL = none */
 	bool accept_md5;
 
 	/* what was found and decided */
 	char **recalled; /* owned strv; texts of the state that the borrowed members above point to */
 	bool card_recalled; /* the card is step 1's, by its address */
+	json_t *overrides; /* owned; VGPU_DIR's driver_patches.json, NULL = none */
 	json_t *deployed; /* owned; meta data of the driver we installed before, NULL = none */
 	char *reboot; /* owned; why nothing can be done before one, NULL = go on */
 	bool have; /* the wanted driver is installed already */

@@ -5,6 +5,7 @@
 #include "elffile.h"
 #include "path.h"
 #include "strbuf.h"
+#include "vgpu-origins.h"
 #include "err-vgpu.h"
 
 #include <fcntl.h>
@@ -23,10 +24,8 @@
 #define BUILD_TIMEOUT_S 3600
 
 const struct unlock_project unlock_projects[] = {
-	{ "vgpu-proxmox", NULL, "patches for the host driver", "AGPL-3.0-or-later",
-	  "https://gitlab.com/polloloco/vgpu-proxmox.git", UNLOCK_PATCHES },
-	{ "vgpu_unlock-rs", "v2.5.0", "the unlock library", "MIT",
-	  "https://github.com/mbilker/vgpu_unlock-rs.git", UNLOCK_SOURCE },
+	{ ORIGIN_PATCHES, NULL, UNLOCK_PATCHES },
+	{ ORIGIN_UNLOCK, "v2.5.0", UNLOCK_SOURCE },
 	{ 0 },
 };
 
@@ -39,7 +38,21 @@ const char *unlock_url(const struct unlock_request *q, const struct unlock_proje
 {
 	const char *other = is_source(p) ? q->source_url : q->patches_url;
 
-	return other ? other : p->url;
+	return other ? other : origin_find(p->origin)->address;
+}
+
+int unlock_notice(const struct unlock_request *q, struct strbuf *out)
+{
+	int r = origins_notice(q->library ? ORIGIN_PATCHES : ORIGIN_UNLOCK_ALL, out);
+
+	for (const struct unlock_project *p = unlock_projects; r >= 0 && p->origin; p++) {
+		const struct origin *o = origin_find(p->origin);
+
+		if (unlock_url(q, p) != o->address && !(q->library && is_source(p)))
+			r = strbuf_printf(out, "  %s is taken from %s instead, as asked\n", o->name,
+					  unlock_url(q, p));
+	}
+	return r;
 }
 
 static bool there(const struct unlock_request *q, const char *path)
@@ -59,7 +72,7 @@ static bool is_needed(const struct unlock_request *q, const struct unlock_projec
 
 bool unlock_must_fetch(const struct unlock_request *q)
 {
-	for (const struct unlock_project *p = unlock_projects; p->name; p++)
+	for (const struct unlock_project *p = unlock_projects; p->origin; p++)
 		if (is_needed(q, p))
 			return true;
 	return false;
@@ -98,8 +111,8 @@ const char *const *unlock_packages(const struct unlock_request *q)
 static int add_clone(const struct unlock_request *q, const struct unlock_project *u, struct plan *p)
 {
 	_cleanup_free_ char *dir = str_printf("/%s", u->dir),
-			    *what = str_printf("fetch %s (%s, %s) from %s", u->name, u->what, u->license,
-					       unlock_url(q, u));
+			    *what = str_printf("fetch %s (%s) from %s", origin_find(u->origin)->name,
+					       origin_find(u->origin)->license, unlock_url(q, u));
 	const char *clone[9] = { "git", "clone", "--depth", "1" };
 	size_t n = 4;
 
@@ -118,7 +131,7 @@ int unlock_add_sources(const struct unlock_request *q, struct plan *p)
 {
 	int r = 0;
 
-	for (const struct unlock_project *u = unlock_projects; r >= 0 && u->name; u++)
+	for (const struct unlock_project *u = unlock_projects; r >= 0 && u->origin; u++)
 		if (is_needed(q, u))
 			r = add_clone(q, u, p);
 	return r;

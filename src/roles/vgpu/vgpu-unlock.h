@@ -13,9 +13,10 @@
 #define UNLOCK_PROFILE "etc/vgpu_unlock/profile_override.toml"
 
 struct unlock_project {
-	const char *name, *release, *what, *license, *url, *dir;
+	unsigned origin; /* whose it is: a bit of vgpu-origins.h */
+	const char *release, *dir;
 };
-/* Both projects; ends with name NULL. */
+/* Both projects; ends with origin 0. */
 extern const struct unlock_project unlock_projects[];
 
 struct unlock_request {
@@ -27,6 +28,8 @@ struct unlock_request {
 
 /* What a project is fetched from. Borrowed. */
 const char *unlock_url(const struct unlock_request *q, const struct unlock_project *p);
+/* Whose work that is, to be shown before anything of it is fetched; appended. 0 or -ENOMEM. */
+int unlock_notice(const struct unlock_request *q, struct strbuf *out);
 /* Is there something to fetch? */
 bool unlock_must_fetch(const struct unlock_request *q);
 /* Packages building needs, NULL-terminated, static: none when a library was named or stands there. */

@@ -30,7 +30,7 @@ static void test_json(void **state _unused_)
 	assert_int_equal(json_array_size(one), 1);
 	assert_string_equal(json_string_value(json_object_get(json_array_get(one, 0), "name")),
 			    "FastAPI-DLS");
-	assert_int_equal(json_array_size(all), 7);
+	assert_int_equal(json_array_size(all), 8);
 }
 
 static void test_documented(void **state _unused_)
