@@ -454,40 +454,65 @@ int registry_blob_read(struct registry *r, const char *hex, size_t max_bytes, ch
 	return strbuf_steal(&a.text, ret) < 0 ? err_oom(e) : 0;
 }
 
+static int fetch_blob(struct registry *r, const char *url, const char *hex, uint64_t size, int dirfd,
+		      const char *dir_path, uint64_t *received, struct err *e)
+{
+	const struct fetch_request q = { .url = url,
+					 .authorization = r->authorization,
+					 .dirfd = dirfd,
+					 .dir_path = dir_path,
+					 .name = hex,
+					 .sha256 = hex,
+					 .size_bytes = size,
+					 .ca_file = r->ca_file,
+					 .proxy = r->proxy,
+					 .attempts = r->o.attempts,
+					 .backoff_ms = r->o.backoff_ms,
+					 .stall_timeout_s = r->o.stall_timeout_s };
+	_cleanup_(fetch_result_done) struct fetch_result got = { 0 };
+	int k = fetch_file(&q, &got, e);
+
+	if (k == 0 && received)
+		*received += got.received_bytes;
+	return k;
+}
+
+/* Asks for the authorization too, which may have run out since the blob before. */
+static int must_have(struct registry *r, const char *url, const char *hex, uint64_t size, struct err *e)
+{
+	int k = registry_blob_has(r, hex, size, e);
+
+	if (k != 0)
+		return k < 0 ? k : 0;
+	(void)err_set(e, -ERR_REGISTRY_ABSENT, "%s/%s has no blob %s", r->ref.host, r->ref.name, hex);
+	return err_object(e, "%s", url);
+}
+
+/* A token that ran out in the middle of a large blob: what has arrived is kept, a new one goes on with it. */
 int registry_blob_get(struct registry *r, const char *hex, uint64_t size, int dirfd, const char *dir_path,
 		      uint64_t *received, struct err *e)
 {
 	_cleanup_free_ char *url = blob_url(r, hex);
-	_cleanup_(fetch_result_done) struct fetch_result got = { 0 };
-	struct fetch_request q = FETCH_REQUEST_INIT;
-	int k;
 
 	if (!url)
 		return err_oom(e);
-	/* Asks for the authorization, which may have run out since the blob before. */
-	k = registry_blob_has(r, hex, size, e);
-	if (k == 0) {
-		(void)err_set(e, -ERR_REGISTRY_ABSENT, "%s/%s has no blob %s", r->ref.host, r->ref.name, hex);
-		k = err_object(e, "%s", url);
-	}
-	if (k < 0)
+	for (unsigned round = 0;; round++) {
+		_cleanup_(err_done) struct err why = ERR_INIT;
+		_cleanup_(wipe) char *used = NULL;
+		int k = must_have(r, url, hex, size, e);
+
+		if (k == 0 && copy(r->authorization, &used) < 0)
+			k = err_oom(e);
+		if (k < 0)
+			return k;
+		k = fetch_blob(r, url, hex, size, dirfd, dir_path, received, &why);
+		if (k == -ERR_FETCH_FAILED && used && round + 1 < tries(r) &&
+		    registry_blob_has(r, hex, size, NULL) == 1 && strcmp(used, r->authorization) != 0)
+			continue;
+		if (k < 0)
+			err_move(e, &why);
 		return k;
-	q.url = url;
-	q.authorization = r->authorization;
-	q.dirfd = dirfd;
-	q.dir_path = dir_path;
-	q.name = hex;
-	q.sha256 = hex;
-	q.size_bytes = size;
-	q.ca_file = r->ca_file;
-	q.proxy = r->proxy;
-	q.attempts = r->o.attempts;
-	q.backoff_ms = r->o.backoff_ms;
-	q.stall_timeout_s = r->o.stall_timeout_s;
-	k = fetch_file(&q, &got, e);
-	if (k == 0 && received)
-		*received += got.received_bytes;
-	return k;
+	}
 }
 
 /* -- upload -- */

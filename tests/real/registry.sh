@@ -114,8 +114,9 @@ fi
 
 # -- a connection that is cut: a proxy in between passes so many bytes in one direction, so many times
 cat >cutter.py <<'END'
-import socket, sys, threading
+import socket, sys, threading, time
 target, upward, limit, times = int(sys.argv[1]), sys.argv[2] == "up", int(sys.argv[3]), int(sys.argv[4])
+pause = int(sys.argv[5]) if len(sys.argv) > 5 else 0
 listener = socket.socket()
 listener.bind(("127.0.0.1", 0))
 listener.listen(16)
@@ -143,11 +144,14 @@ def pump(a, b, counted):
             pass
 while True:
     client, _ = listener.accept()
+    if cuts[0]:
+        time.sleep(pause)
+        pause = 0
     server = socket.create_connection(("127.0.0.1", target))
     threading.Thread(target=pump, args=(client, server, upward), daemon=True).start()
     threading.Thread(target=pump, args=(server, client, not upward), daemon=True).start()
 END
-cutter() { # DIRECTION BYTES TIMES: its port in $cut
+cutter() { # DIRECTION BYTES TIMES [PAUSE AFTER THE FIRST]: its port in $cut
 	rm -f cutter.out
 	python3 cutter.py "$port" "$@" >cutter.out &
 	pids+=($!)
@@ -245,5 +249,91 @@ manifest=$(blob "${digest#sha256:}")
 sed -i 's/tree-/evil-/' "$manifest"
 slug "a changed manifest" 6 fetch-digest-mismatch --store k bundle pull "$at:$version-$release" "${trust[@]}"
 slug "also by digest" 6 fetch-digest-mismatch --store k bundle pull "$at@$digest" "${trust[@]}"
-check "no message holds the password" sh -c "! grep -rqE 'secret|$(printf user:secret | base64)' out err registry.log"
+
+# -- a token service: the registry takes only its word, it takes the password
+cat >tokens.py <<'END'
+import base64, http.server, json, os, ssl, subprocess, sys, time, urllib.parse
+key, cert, life = sys.argv[1], sys.argv[2], int(sys.argv[3])
+b64 = lambda b: base64.urlsafe_b64encode(b).rstrip(b"=").decode()
+der = base64.b64encode(ssl.PEM_cert_to_DER_cert(open(cert).read())).decode()
+class Handler(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *a): pass
+    def do_GET(self):
+        asked = urllib.parse.parse_qs(urllib.parse.urlparse(self.path).query)
+        login = self.headers.get("Authorization", "")
+        user = base64.b64decode(login.split(" ")[1]).decode() if login.startswith("Basic ") else ""
+        print("asked", asked.get("service", [""])[0], asked.get("scope", [""])[0], user.split(":")[0], flush=True)
+        if user not in ("", "user:secret"): return self.answer(401, {"details": "no"})
+        access = []
+        for scope in asked.get("scope", []):
+            kind, name, actions = scope.split(":")
+            allowed = actions.split(",") if user else ["pull"] if name.startswith("public/") else []
+            access.append({"type": kind, "name": name, "actions": allowed})
+        now = int(time.time())
+        claims = {"iss": "tokens", "sub": user.split(":")[0], "aud": "registry of the test", "exp": now + life, "nbf": now - 100,
+                  "iat": now, "jti": str(now), "access": access}
+        text = b64(json.dumps({"typ": "JWT", "alg": "RS256", "x5c": [der]}).encode()) + "." + b64(json.dumps(claims).encode())
+        made = subprocess.run(["openssl", "dgst", "-sha256", "-sign", key], input=text.encode(), stdout=subprocess.PIPE, check=True)
+        self.answer(200, {"token": text + "." + b64(made.stdout), "expires_in": 60})
+    def answer(self, status, j):
+        body = json.dumps(j).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(cert, key)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+END
+# with_tokens NAME SCHEME LIFE: a registry on $port that trusts a service whose tokens live for LIFE seconds past a minute
+with_tokens() {
+	rm -f "tokens-$1.out"
+	python3 tokens.py tls.key ca.pem "$3" >"tokens-$1.out" 2>tokens.err &
+	pids+=($!)
+	until [ -s "tokens-$1.out" ]; do sleep 0.05; done
+	port=$(free_port)
+	sed -e "s/addr: .*/addr: 127.0.0.1:$port/" -e "s,rootdirectory: .*},rootdirectory: $work/registry-$1}," -e '/^  htpasswd/d' config.yml >"config-$1.yml"
+	printf '  token: {realm: "%s://127.0.0.1:%s/token", service: "registry of the test", issuer: tokens, rootcertbundle: %s}\n' \
+		"$2" "$(head -1 "tokens-$1.out")" "$work/ca.pem" >>"config-$1.yml"
+	docker-registry serve "config-$1.yml" >"registry-$1.log" 2>&1 &
+	pids+=($!)
+	for _ in $(seq 50); do
+		curl -s --cacert ca.pem "https://127.0.0.1:$port/v2/" >/dev/null && break
+		sleep 0.1
+	done
+	at=127.0.0.1:$port
+	login "$at" user:secret token.json
+	login "$at" user:wrong wrong.json
+	trust=(--ca-file ca.pem --auth-file token.json)
+}
+with_tokens good https 60
+run bundle push b.nvbundle "$at/gpu/bundles:one" "${trust[@]}"
+equals "with a token a bundle is pushed" "$rc" 0
+[ "$rc" = 0 ] || sed 's/^/# /' out err "registry-good.log"
+check "that was asked for by service and scope" grep -qE '^asked registry of the test repository:gpu/bundles:(pull,push|push,pull) user$' tokens-good.out
+run bundle push b.nvbundle "$at/public/bundles:one" "${trust[@]}"
+status "and pulled" 0 --store m bundle pull "$at/gpu/bundles:one" --cert sign.pem "${trust[@]}"
+status "a public one without a password" 0 --store n bundle pull "$at/public/bundles:one" --ca-file ca.pem --cert sign.pem
+check "for which a token was asked too" grep -qx 'asked registry of the test repository:public/bundles:pull ' tokens-good.out
+slug "which is not enough to push there" 6 registry-denied bundle push b.nvbundle "$at/public/bundles:two" --ca-file ca.pem
+slug "nor to pull the other" 6 registry-denied --store o bundle pull "$at/gpu/bundles:one" --ca-file ca.pem
+slug "a wrong password is refused by the service" 6 registry-denied --store o bundle pull "$at/gpu/bundles:one" --ca-file ca.pem --auth-file wrong.json
+check "and is in no message" sh -c "! grep -qE 'wrong|$(printf user:wrong | base64)' out err"
+slug "the service's certificate is looked at" 6 fetch-failed --store o bundle pull "$at/gpu/bundles:one" --auth-file token.json
+# Registries allow a minute more than the token says.
+with_tokens short https -55
+run bundle push b.nvbundle "$at/gpu/bundles:one" "${trust[@]}"
+equals "tokens of five seconds are enough" "$rc" 0
+cutter down 8000000 1 7
+before=$(grep -c asked tokens-short.out)
+run --json --store p bundle pull "127.0.0.1:$cut/gpu/bundles:one" "${through[@]}"
+equals "one that runs out while a connection is cut is replaced" "$rc $(grep -c cut cutter.out) $(($(grep -c asked tokens-short.out) - before))" "0 1 2"
+check "and what had arrived is kept" test "$(received)" -lt $((size + 4000000))
+with_tokens plain http 60
+slug "no password goes to a service without TLS" 6 registry-answer bundle push b.nvbundle "$at/gpu/bundles:one" "${trust[@]}"
+equals "which is not even asked" "$(grep -c asked tokens-plain.out)" 0
+check "no message holds the password" sh -c "! grep -rqE 'secret|$(printf user:secret | base64)' out err registry*.log tokens*.out"
 finish
