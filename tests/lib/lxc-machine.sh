@@ -14,6 +14,7 @@ lxc_machine_end() {
 	for m in "$host"/run/nvdriver/*/[0-9]* "$host"/run/nvdriver/* "$lxcpath"/*/rootfs "$work/store"; do
 		while mountpoint -q "$m"; do umount -l "$m" || break; done
 	done
+	awk -v at="$work/" 'index($2, at) == 1 { print $2 }' /proc/mounts | sort -r | xargs -r -n1 umount -l
 	rm -rf --one-file-system "$work"
 }
 # The script again in a mount name-space of its own, where root has ids to give to containers whatever /etc/subuid says.
