@@ -17,6 +17,7 @@
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct log_config config = { .fd = -1, .file_fd = -1, .level = LOG_INFO_LEVEL };
 static int also_info_fd = -1, also_fd = -1;
+static const char *role; /* component named in file_fd's lines; NULL = the plain form */
 static enum progress_mode progress_mode = PROGRESS_AUTO;
 static bool bar_is_shown; /* the cursor stands in a progress line */
 
@@ -34,6 +35,7 @@ void log_setup(const struct log_config *c)
 	pthread_mutex_lock(&mutex);
 	config = *c;
 	also_info_fd = also_fd = -1;
+	role = NULL;
 	pthread_mutex_unlock(&mutex);
 }
 
@@ -42,6 +44,16 @@ void log_also(int info_fd, int fd)
 	pthread_mutex_lock(&mutex);
 	also_info_fd = info_fd;
 	also_fd = fd;
+	pthread_mutex_unlock(&mutex);
+}
+
+void log_role(int file_fd, const char *component)
+{
+	pthread_mutex_lock(&mutex);
+	if (config.file_fd < 0) {
+		config.file_fd = file_fd;
+		role = component;
+	}
 	pthread_mutex_unlock(&mutex);
 }
 
@@ -103,6 +115,11 @@ static void add_clean(struct strbuf *b, const char *s, bool json)
 	}
 }
 
+void log_clean(struct strbuf *out, const char *text)
+{
+	add_clean(out, text, false);
+}
+
 static void write_line(int fd, const struct strbuf *line)
 {
 	if (strbuf_error(line) == 0)
@@ -135,12 +152,28 @@ static void write_text(int fd, enum log_level level, const char *text)
 	write_line(fd, &line);
 }
 
+static void add_role(struct strbuf *line, enum log_level level)
+{
+	static const char *const names[] = { "ERROR", "WARN", "INFO", "DEBUG" };
+	time_t now = time(NULL);
+	char text[32] = "";
+	struct tm tm;
+
+	if (localtime_r(&now, &tm))
+		(void)strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &tm);
+	(void)strbuf_printf(line, "%s [%s] %s: ", text, names[level], role);
+}
+
 static void write_file_text(int fd, enum log_level level, const char *text)
 {
 	_cleanup_(strbuf_done) struct strbuf line = STRBUF_INIT(2 * MESSAGE_MAX);
 
-	add_time(&line);
-	(void)strbuf_printf(&line, " %s ", levels[level].name);
+	if (role)
+		add_role(&line, level);
+	else {
+		add_time(&line);
+		(void)strbuf_printf(&line, " %s ", levels[level].name);
+	}
 	add_clean(&line, text, false);
 	(void)strbuf_putc(&line, '\n');
 	write_line(fd, &line);
@@ -184,6 +217,7 @@ void progress_setup(enum progress_mode mode)
 	pthread_mutex_unlock(&mutex);
 }
 
+static const char *role; /* component named in file_fd's lines; NULL = the plain form */
 static enum progress_mode effective_mode(void)
 {
 	if (config.fd < 0 || config.level < LOG_INFO_LEVEL)

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "cleanup.h"
+#include "strbuf.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,6 +25,11 @@ struct log_config {
 void log_setup(const struct log_config *c);
 /* What is no warning goes to info_fd as well, the rest to fd; both borrowed, until the next log_setup(). -1 = nowhere else. */
 void log_also(int info_fd, int fd);
+/* A role's own log file (borrowed), for which nobody asked: every message goes there as "2026-01-02 03:04:05 [INFO] component:
+ * text", or as JSON, until the next log_setup(). Nothing changes when there is a log file. */
+void log_role(int file_fd, const char *component);
+/* Appends text with everything in it replaced that could steer a terminal. */
+void log_clean(struct strbuf *out, const char *text);
 void log_msg(enum log_level level, const char *fmt, ...) _printf_(2, 3);
 
 #define log_error(...) log_msg(LOG_ERROR_LEVEL, __VA_ARGS__)

@@ -5,6 +5,7 @@
 #include "log.h"
 #include "lxc-boot.h"
 #include "lxc-live.h"
+#include "lxc-log.h"
 #include "lxc-state.h"
 #include "lxc-workflow.h"
 #include "ui.h"
@@ -226,6 +227,17 @@ static bool environment_is_true(const char *name)
 	return value && strcmp(value, "true") == 0;
 }
 
+/* Unless another was named. What only looks may not be allowed to, which is fine. */
+static void role_log(struct app *app)
+{
+	int fd = app->dry_run || app->log_fd >= 0 ? -1 : lxc_log_open(app->engine->host);
+
+	if (fd < 0)
+		return;
+	app->log_fd = fd;
+	log_role(fd, "lxc");
+}
+
 /* ids: how many were given, -1 where that says nothing. */
 static int run_open(struct app *app, const struct lxc_opts *o, int ids, struct lxc_run *ret, struct err *e)
 {
@@ -239,6 +251,7 @@ static int run_open(struct app *app, const struct lxc_opts *o, int ids, struct l
 		return r;
 	if (environment_is_true("PHOENIX_DRY_RUN"))
 		app->dry_run = app->engine->dry_run = true;
+	role_log(app);
 	if (lxc_settings_copy(&ret->set, app->lxc_settings) < 0 ||
 	    setting(&ret->set.cache_dir, o->cache_dir) < 0 || setting(&ret->set.style, o->style) < 0 ||
 	    setting(&ret->set.container_tmp, o->container_tmp) < 0 ||

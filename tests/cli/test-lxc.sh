@@ -254,6 +254,17 @@ check "remove takes them away" test ! -e "$root/run/nvdriver/nodes/101"
 check "and the lines" cmp "$conf" "$work/conf.before"
 umount "$root/run/nvdriver/nodes"
 
+# -- logs --
+machine
+lxc devices 101 --dry-run
+check "a dry run writes no log" test ! -e "$root/var/log"
+lxc devices 101 -v
+lxc install 101 --offline
+check "the set-up's own log is used where that is" grep -qE '^20[0-9-]{8} [0-9:]{8} \[(INFO|WARN|ERROR|DEBUG)\] lxc: ' "$root/var/log/phoenix_hypervisor.log"
+equals "of mode" "$(stat -c %a "$root/var/log/phoenix_hypervisor.log")" 640
+run --root "$root" --log-file "$work/named.log" lxc install 101 --offline
+check "a log that is named is the only one" test -s "$work/named.log"
+
 # -- LXC's own hook --
 machine 5.0.9
 sed -i 's|^hostname:|lxc.hook.mount: /usr/share/lxc/hooks/nvidia\nhostname:|' "$conf"

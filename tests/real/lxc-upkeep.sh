@@ -84,6 +84,37 @@ equals "the container does not run" "$(lxc-info -P "$lxcpath" -n c1 -sH)" STOPPE
 sed -i "s/550.54.14/$version/" "$host/proc/driver/nvidia/version"
 sed -i '/^lxc.hook/d' "$lxcpath/c1/config"
 
+# -- a clone: the files and the configuration of c1, made while its devices had another number --
+mkdir -p "$lxcpath/c2"
+overlay "$lxcpath/c1/rootfs" "$lxcpath/c2/rootfs"
+sed "s|$lxcpath/c1/|$lxcpath/c2/|; s/^lxc.uts.name = c1/lxc.uts.name = c2/" "$lxcpath/c1/config" >"$lxcpath/c2/config"
+lxc_names+=(c2)
+cp "$lxcpath/c2/config" "$work/c2.config"
+run --root "$host" lxc verify c2 --level static --json
+equals "a clone is found" "$rc" 10
+check "and explained: its files" sh -c "grep -q 'of container c1, of which it is a clone' '$work/out'"
+check "and that its devices are another's" sh -c "grep -q 'another container.s devices: lxc.include = .*/lxc-c1/devices.conf' '$work/out'"
+install c2
+equals "installing repairs it" "$rc" 0
+run --root "$host" lxc verify c2 --level static
+equals "it is whole then" "$rc" 0
+check "with devices of its own" sh -c "grep -q 'lxc-c2/devices.conf' '$lxcpath/c2/config' && ! grep -q lxc-c1 '$lxcpath/c2/config'"
+inside c2 nvidia-smi >"$work/smi" 2>&1
+equals "and runs" "$?" 9
+install c2
+check "a second run finds nothing to do" grep -q "nothing to do" "$work/out"
+run --root "$host" lxc remove c2
+check "remove gives back what it was cloned with" cmp "$lxcpath/c2/config" "$work/c2.config"
+lxc-stop -k -P "$lxcpath" -n c2
+
+# -- what is written down --
+log=$host/var/log/nvdriver
+check "the role's log has every message, timed" grep -qE '^20[0-9-]{8} [0-9:]{8} \[(INFO|WARN|ERROR)\] lxc: ' "$log/lxc.log"
+check "each container's log its commands with status and time" grep -qE '^20[0-9-]{8} [0-9:]{8} \[INFO\] lxc-c1: .*: ldconfig - status 0, [0-9]+ ms$' "$log/lxc-c1.log"
+check "and their output" grep -qE '\[DEBUG\] lxc-c1: cuInit 100$' "$log/lxc-c1.log"
+check "of that container alone" sh -c "! grep -q lxc-c2 '$log/lxc-c1.log'"
+equals "for root and its group" "$(stat -c %a "$log/lxc.log" "$log/lxc-c1.log" | tr '\n' ' ')" "640 640 "
+
 # -- nodes the host does not give to everybody --
 run --root "$host" lxc remove c1
 printf 'DeviceFileUID: 0\nDeviceFileGID: 0\nDeviceFileMode: 384\n' >"$host/proc/driver/nvidia/params"

@@ -17,7 +17,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#define CONFIG_MAX ((size_t)4 << 20)
+#define CONFIG_MAX  ((size_t)4 << 20)
+#define INCLUDE_KEY "lxc.include = "
 
 static int lxc_list(struct lxc_backend *b, char ***ret, struct err *e)
 {
@@ -53,6 +54,7 @@ struct conf {
 	char *included_path; /* owned; <state>/lxc-<id>/devices.conf */
 	struct stat st;
 	bool is_included; /* the configuration names our file */
+	bool is_edited; /* text is no longer what the file holds */
 };
 #define CONF_INIT                                                                                            \
 	{                                                                                                    \
@@ -180,6 +182,33 @@ static int publish_like(int dirfd, const char *name, const struct strbuf *text, 
 	return r < 0 ? r : publish_tmp(&t, name, true);
 }
 
+static bool is_include(const char *line)
+{
+	return strncmp(line, INCLUDE_KEY, sizeof(INCLUDE_KEY) - 1) == 0;
+}
+
+/* Whole include lines are the file's own matter, not of what we include. */
+static int includes_edit(struct conf *c, char *const *lines, bool present)
+{
+	int r = 0;
+
+	for (; r >= 0 && lines && *lines; lines++) {
+		_cleanup_(strbuf_done) struct strbuf out = STRBUF_INIT(CONFIG_MAX);
+
+		if (!is_include(*lines))
+			continue;
+		r = lxc_conf_include((struct span){ c->text, c->len }, *lines + sizeof(INCLUDE_KEY) - 1,
+				     present, &out);
+		if (r < 0)
+			break;
+		freep(&c->text);
+		c->len = out.len;
+		c->is_edited = true;
+		r = strbuf_steal(&out, &c->text);
+	}
+	return r;
+}
+
 static int write_inline(const struct conf *c, char *const *ours)
 {
 	_cleanup_(strbuf_done) struct strbuf out = STRBUF_INIT(CONFIG_MAX);
@@ -207,7 +236,8 @@ static int write_include(struct conf *c, char *const *ours)
 	}
 	if (r >= 0 && wanted)
 		r = publish_bytes(c->state_fd, "devices.conf", strbuf_str(&included), included.len, 0644);
-	if (r >= 0 && (text.len != c->len || memcmp(strbuf_str(&text), c->text, text.len) != 0))
+	if (r >= 0 &&
+	    (c->is_edited || text.len != c->len || memcmp(strbuf_str(&text), c->text, text.len) != 0))
 		r = publish_like(c->dir_fd, "config", &text, &c->st);
 	if (r >= 0 && !wanted && c->state_fd >= 0)
 		r = publish_unlink(c->state_fd, "devices.conf");
@@ -241,8 +271,10 @@ static int lxc_config_apply(struct lxc_backend *b, const char *id, char *const *
 	if (!undo)
 		return err_oom(e);
 	for (char *const *p = add; p && *p; p++)
-		if (!lxc_lines_contain(have, *p) && strv_push(&missing, *p) < 0)
+		if (!is_include(*p) && !lxc_lines_contain(have, *p) && strv_push(&missing, *p) < 0)
 			return err_oom(e);
+	if (includes_edit(&c, add, true) < 0 || includes_edit(&c, remove, false) < 0)
+		return err_oom(e);
 	if (lxc_lines_merge(ours, missing, remove, &result) < 0)
 		return err_oom(e);
 	if (!dry_run)

@@ -2,6 +2,7 @@
 #include "lxc-backend.h"
 
 #include "log.h"
+#include "lxc-log.h"
 #include "path.h"
 #include "spawn.h"
 #include "strbuf.h"
@@ -11,6 +12,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define TAIL_LINES 50
@@ -144,6 +146,21 @@ static const char *last_lines(const char *out, size_t len, unsigned lines)
 	return out + len;
 }
 
+int lxc_exec_noted(struct lxc_backend *b, const char *id, struct lxc_exec *x, struct err *e)
+{
+	struct timespec from, to;
+	int r;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &from);
+	r = b->ops->exec(b, id, x, e);
+	(void)clock_gettime(CLOCK_MONOTONIC, &to);
+	if (b->host)
+		lxc_log_command(
+		    b->host, id, x, r,
+		    (uint64_t)((to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000));
+	return r;
+}
+
 int lxc_run(struct lxc_backend *b, const char *id, const char *what, char *const *argv, unsigned timeout_s,
 	    char **ret_out, struct err *e)
 {
@@ -152,7 +169,7 @@ int lxc_run(struct lxc_backend *b, const char *id, const char *what, char *const
 
 	x.argv = argv;
 	x.timeout_s = timeout_s;
-	r = b->ops->exec(b, id, &x, e);
+	r = lxc_exec_noted(b, id, &x, e);
 	if (r < 0)
 		return err_wrap(e, "%s", what);
 	if (x.status != 0) {

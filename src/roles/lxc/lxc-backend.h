@@ -107,6 +107,8 @@ int lxc_backend_open(const char *name, const struct host *h, const struct lxc_se
 		     const char *state_dir, struct lxc_backend **ret, struct err *e);
 void lxc_backend_freep(struct lxc_backend **b);
 
+/* exec through the manager, and a note of it in the container's log (lxc-log.h). What calls exec otherwise leaves no trace. */
+int lxc_exec_noted(struct lxc_backend *b, const char *id, struct lxc_exec *x, struct err *e);
 /* exec that fails unless the status is 0 (ERR_LXC_EXEC with the last lines). argv ends with NULL. */
 int lxc_run(struct lxc_backend *b, const char *id, const char *what, char *const *argv, unsigned timeout_s,
 	    char **ret_out, struct err *e);

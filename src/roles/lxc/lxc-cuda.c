@@ -117,7 +117,7 @@ int lxc_cuda_init(struct lxc_backend *b, const char *id, int *ret_result, char *
 		return r;
 	x.argv = argv;
 	x.timeout_s = b->set->smi_timeout_s;
-	r = b->ops->exec(b, id, &x, e);
+	r = lxc_exec_noted(b, id, &x, e);
 	probe_remove(b, id, path);
 	if (r < 0)
 		return r;

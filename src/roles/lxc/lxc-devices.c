@@ -4,6 +4,7 @@
 #include "jutil.h"
 #include "lxc-edit.h"
 #include "lxc-ops.h"
+#include "lxc-state.h"
 #include "lxc-verify.h"
 #include "strbuf.h"
 #include "err-lxc.h"
@@ -82,6 +83,32 @@ int lxc_device_stale(const json_t *record, char *const *have, char *const *wante
 		return r;
 	*ret = TAKE_PTR(v);
 	return 0;
+}
+
+int lxc_device_foreign(const char *state_dir, const char *target, char *const *have, char ***ret)
+{
+	_cleanup_free_ char *head = str_printf("lxc.include = %s/lxc-", state_dir),
+			    *own = str_printf("lxc.include = %s/%s/devices.conf", state_dir, target);
+	int r = head && own ? 0 : -ENOMEM;
+
+	for (; r >= 0 && have && *have; have++)
+		if (strncmp(*have, head, strlen(head)) == 0 && strcmp(*have, own) != 0)
+			r = strv_push(ret, *have);
+	return r;
+}
+
+/* A clone has the lines of what it was made from, and no record of its own yet. */
+static int stale_lines(const struct lxc_ct *ct, char *const *wanted, char ***ret)
+{
+	const struct lxc *x = ct->x;
+	_cleanup_free_ char *origin = ct->clone_of ? str_printf("lxc-%s", ct->clone_of) : NULL;
+	_cleanup_json_ json_t *record = NULL;
+	int r;
+
+	if (!ct->record && origin)
+		(void)lxc_record_read(x, origin, &record, NULL);
+	r = lxc_device_stale(ct->record ? ct->record : record, ct->facts.lines, wanted, ret);
+	return r < 0 ? r : lxc_device_foreign(x->state_dir, ct->target, ct->facts.lines, ret);
 }
 
 static int add_config(struct lxc_ct *ct, struct plan *p, char *const *add, char *const *remove, struct err *e)
@@ -176,7 +203,7 @@ int lxc_devices_plan(struct lxc_ct *ct, struct plan *p, struct err *e)
 		return r;
 	if (lxc_device_lines(&ct->nodes, x->backend->dev_keys, x->host.unified, ct->gpus.all, lxc_host_path,
 			     x->en->host, &wanted) < 0 ||
-	    lxc_device_stale(ct->record, ct->facts.lines, wanted, &stale) < 0)
+	    stale_lines(ct, wanted, &stale) < 0)
 		return err_oom(e);
 	/* The line of the shared directory belongs to the driver step. */
 	for (char **s = stale; s && *s; s++)

@@ -15,6 +15,10 @@ int lxc_device_lines(const struct lxc_nodes *nodes, bool dev_keys, bool unified,
 /* Lines this program added earlier that are no longer wanted (a stale major, an unassigned GPU). Caller frees. */
 int lxc_device_stale(const json_t *record, char *const *have, char *const *wanted, char ***ret);
 
+/* Lines "lxc.include = <state_dir>/lxc-<other>/devices.conf" that a copied configuration has: what they bring is another
+ * container's and changes with it. Caller frees. Pure. */
+int lxc_device_foreign(const char *state_dir, const char *target, char *const *have, char ***ret);
+
 /* Adds: the configuration, then (running) the nodes now or a restart, (stopped) the start, then the wait until all is
  * usable. */
 int lxc_devices_plan(struct lxc_ct *ct, struct plan *p, struct err *e);

@@ -3,6 +3,7 @@
 
 #include "fd.h"
 #include "jutil.h"
+#include "lxc-enter.h"
 #include "path.h"
 #include "publish.h"
 #include "strbuf.h"
@@ -12,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#define INSIDE_MAX ((size_t)1 << 20)
 
 static int target_dir(const struct lxc *x, const char *target, bool create)
 {
@@ -100,6 +103,24 @@ int lxc_record_ids(const struct lxc *x, char ***ret, struct err *e)
 		strv_sort(v);
 	*ret = TAKE_PTR(v);
 	return 0;
+}
+
+int lxc_record_inside_id(int root_fd, char **ret)
+{
+	_cleanup_free_ char *text = NULL;
+	_cleanup_json_ json_t *o = NULL;
+	const char *id;
+	size_t len;
+	int r = lxc_read_beneath(root_fd, LXC_RECORD_INSIDE, INSIDE_MAX, &text, &len);
+
+	if (r < 0)
+		return r;
+	r = jparse((struct span){ text, len }, &o, NULL);
+	id = r < 0 ? NULL : json_string_value(json_object_get(o, "id"));
+	if (!id || !name_is_safe(id))
+		return r == -ENOMEM ? r : -EINVAL;
+	*ret = strdup(id);
+	return *ret ? 0 : -ENOMEM;
 }
 
 /* -- stamps -- */

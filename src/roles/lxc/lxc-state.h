@@ -20,6 +20,10 @@ int lxc_record_remove(const struct lxc *x, const char *target, struct err *e);
 /* Ids of all containers with a record or a deployment that stands. Caller frees. */
 int lxc_record_ids(const struct lxc *x, char ***ret, struct err *e);
 
+/* Whose a root is by the record in it: that of the container it was cloned or restored from, maybe. -ENOENT, -EINVAL for what
+ * is no record. Caller frees. */
+int lxc_record_inside_id(int root_fd, char **ret);
+
 /* {init_pid, start_time}: tells this run of the container from any other; NULL when it does not run. */
 json_t *lxc_run_stamp(const struct lxc_place *place);
 /* The record was verified for this very run, version and set of nodes. */

@@ -21,7 +21,7 @@ static int exec_in(void *arg, struct lxc_exec *x, struct err *e)
 {
 	const struct lxc_subject *s = arg;
 
-	return s->b->ops->exec(s->b, s->id, x, e);
+	return lxc_exec_noted(s->b, s->id, x, e);
 }
 
 static const char *arg_str(const json_t *args, const char *key)

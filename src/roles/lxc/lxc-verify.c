@@ -526,7 +526,7 @@ static int smi_once(const struct lxc_check *c, struct lxc_exec *x, bool *ret_tim
 
 	x->argv = argv;
 	x->timeout_s = c->backend->set->smi_timeout_s;
-	r = c->backend->ops->exec(c->backend, c->id, x, &own);
+	r = lxc_exec_noted(c->backend, c->id, x, &own);
 	*ret_timed_out = r == -ERR_TIMEOUT;
 	if (r < 0 && r != -ERR_TIMEOUT) {
 		err_move(e, &own);

@@ -523,15 +523,49 @@ int lxc_install(const struct lxc *x, char *const *ids, size_t n, unsigned steps,
 
 /* -- verify and status -- */
 
+static bool drift_add(json_t *problems, json_t *text)
+{
+	(void)json_array_append_new(problems, json_pack("{s:s, s:s, s:o}", "level", "configuration", "slug",
+							err_slug(ERR_LXC_DRIFT), "problem", text));
+	return true;
+}
+
+/* What a clone or a restored backup has of the container it was made from. */
+static bool drifted_clone(const struct lxc_ct *ct, json_t *problems)
+{
+	_cleanup_strv_ char **foreign = NULL;
+	bool drift = false;
+
+	if (ct->clone_of)
+		drift = drift_add(problems,
+				  json_sprintf("its files are those of container %s, of which it is a clone",
+					       ct->clone_of));
+	(void)lxc_device_foreign(ct->x->state_dir, ct->target, ct->facts.lines, &foreign);
+	for (char **p = foreign; p && *p; p++)
+		drift = drift_add(problems,
+				  json_sprintf("the configuration has another container's devices: %s", *p));
+	return drift;
+}
+
+static bool drifted_mount(const struct lxc_ct *ct, json_t *problems)
+{
+	const char *delivery = json_string_value(json_object_get(ct->record, "delivery"));
+	_cleanup_free_ char *line = lxc_live_line(ct->x, ct->facts.unprivileged);
+
+	if (!delivery || strcmp(delivery, "shared") != 0 || !line || lxc_lines_contain(ct->facts.lines, line))
+		return false;
+	return drift_add(problems, json_sprintf("the configuration lacks: %s", line));
+}
+
 static bool drifted(struct lxc_ct *ct, json_t *problems)
 {
 	_cleanup_strv_ char **wanted = NULL;
-	bool drift = false;
+	bool drift = drifted_clone(ct, problems) | drifted_mount(ct, problems);
 
 	if (!ct->x->host.version ||
 	    lxc_device_lines(&ct->nodes, ct->x->backend->dev_keys, ct->x->host.unified, ct->gpus.all,
 			     lxc_host_path, ct->x->en->host, &wanted) < 0)
-		return false;
+		return drift;
 	for (char **p = wanted; p && *p; p++) {
 		struct span dev = lxc_line_dev_path(*p);
 		bool there = lxc_lines_contain(ct->facts.lines, *p);
@@ -543,11 +577,7 @@ static bool drifted(struct lxc_ct *ct, json_t *problems)
 		}
 		if (there)
 			continue;
-		drift = true;
-		(void)json_array_append_new(problems,
-					    json_pack("{s:s, s:s, s:o}", "level", "configuration", "slug",
-						      err_slug(ERR_LXC_DRIFT), "problem",
-						      json_sprintf("the configuration lacks: %s", *p)));
+		drift = drift_add(problems, json_sprintf("the configuration lacks: %s", *p));
 	}
 	return drift;
 }

@@ -88,6 +88,7 @@ void lxc_ct_done(struct lxc_ct *ct)
 	lxc_facts_done(&ct->facts);
 	lxc_place_done(&ct->place);
 	json_decref(ct->record);
+	free(ct->clone_of);
 	*ct = (struct lxc_ct){ 0 };
 }
 
@@ -118,6 +119,16 @@ static int devices_wanted(struct lxc_ct *ct, struct err *e)
 	return r;
 }
 
+static void origin_look(struct lxc_ct *ct)
+{
+	_cleanup_close_ int root = lxc_place_open(&ct->place);
+	_cleanup_free_ char *id = NULL;
+
+	freep(&ct->clone_of);
+	if (root >= 0 && lxc_record_inside_id(root, &id) >= 0 && strcmp(id, ct->id) != 0)
+		ct->clone_of = TAKE_PTR(id);
+}
+
 int lxc_ct_refresh(struct lxc_ct *ct, struct err *e)
 {
 	struct lxc_backend *b = ct->x->backend;
@@ -128,7 +139,11 @@ int lxc_ct_refresh(struct lxc_ct *ct, struct err *e)
 	ct->facts = (struct lxc_facts){ 0 };
 	ct->place = (struct lxc_place){ 0 };
 	r = b->ops->facts(b, ct->conf.id, &ct->facts, e);
-	return r < 0 ? r : b->ops->place(b, ct->conf.id, &ct->place, e);
+	if (r >= 0)
+		r = b->ops->place(b, ct->conf.id, &ct->place, e);
+	if (r >= 0)
+		origin_look(ct);
+	return r;
 }
 
 int lxc_ct_open_host(const struct lxc *x, const char *id, struct lxc_ct *ret, struct err *e)

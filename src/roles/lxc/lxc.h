@@ -62,6 +62,7 @@ struct lxc_ct {
 	struct lxc_facts facts;
 	struct lxc_place place;
 	json_t *record; /* owned; our own record (lxc-state.h), NULL = none */
+	char *clone_of; /* owned; its files are those of another container, by the record in them */
 	bool pending; /* no step of this run needed the container to be looked at inside */
 };
 void lxc_ct_done(struct lxc_ct *ct);
