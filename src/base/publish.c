@@ -4,6 +4,7 @@
 #include "fd.h"
 #include "parse.h"
 #include "strbuf.h"
+#include "tree.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -237,7 +238,7 @@ int publish_sweep(int dirfd)
 		return r;
 	}
 	while ((de = readdir(d)))
-		if (is_tmpname(de->d_name) && unlinkat(dirfd, de->d_name, 0) == 0)
+		if (is_tmpname(de->d_name) && tree_remove(dirfd, de->d_name) == 0)
 			n++;
 	(void)closedir(d);
 	return n;

@@ -48,6 +48,6 @@ int publish_keep(int dirfd, const char *name, char **ret_name);
 /* unlinkat/rmdir followed by a sync of the directory; absent is success. */
 int publish_unlink(int dirfd, const char *name);
 
-/* Removes the temporaries that runs killed inside publish left in one directory. The caller holds the lock under
+/* Removes the temporaries, files and whole directories, that runs killed inside publish left in one directory. The caller holds the lock under
  * which everybody publishes there. Returns how many. */
 int publish_sweep(int dirfd);
