@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "recorded.h"
 
+#include "fd.h"
 #include "jutil.h"
 #include "path.h"
-#include "publish.h"
 #include "strbuf.h"
 #include "tree.h"
 
@@ -72,6 +72,15 @@ static int fill(struct spawn *s, const json_t *answer)
 	return s->out && s->tail ? 0 : -ENOMEM;
 }
 
+/* As a program writes: in place. */
+static int write_file(int dir, const char *name, const char *bytes)
+{
+	_cleanup_close_ int fd =
+	    openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+
+	return fd < 0 ? -errno : write_all(fd, bytes, strlen(bytes));
+}
+
 /* One file the command makes or takes away. A name that leads out of the root is none. */
 static int leave(const struct host *h, const char *path, const json_t *text)
 {
@@ -80,9 +89,7 @@ static int leave(const struct host *h, const char *path, const json_t *text)
 
 	if (dir < 0)
 		return dir == -ENOENT && !bytes ? 0 : dir;
-	if (bytes)
-		return publish_bytes(dir, name, bytes, strlen(bytes), 0644);
-	return tree_remove(dir, name);
+	return bytes ? write_file(dir, name, bytes) : tree_remove(dir, name);
 }
 
 static int leave_files(const struct host *h, const json_t *answer, struct err *e)
