@@ -36,6 +36,7 @@
 	X(vgpu_plan) \
 	X(vgpu_status) \
 	X(vgpu_doctor) \
+	X(vgpu_upgrade) \
 	X(vgpu_undo) \
 	X(vgpu_remove) \
 	X(vgpu_menu) \

@@ -362,8 +362,7 @@ static int finish(struct app *app, const struct step1 *s, json_t *report, bool r
 	print_notes(s);
 	if (json_array_size(json_object_get(report, "groups")) == 0)
 		out_text("nothing to do: step 1 is complete\n");
-	if (reboot)
-		out_text("a reboot is needed; then run: nvdriver vgpu step 2\n");
+	out_text("%s: nvdriver vgpu step 2\n", reboot ? "a reboot is needed; then run" : "next");
 	return 0;
 }
 

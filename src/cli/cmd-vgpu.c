@@ -5,8 +5,10 @@
 
 #include "report.h"
 #include "ui.h"
+#include "vgpu-leftovers.h"
 #include "vgpu-plan.h"
 #include "vgpu-state.h"
+#include "vgpu-use.h"
 
 #include <string.h>
 
@@ -58,6 +60,7 @@ struct back {
 	const char *target;
 	struct asker ask;
 	bool per_group, force;
+	const char *const *only; /* these groups; NULL = all */
 	json_t *said; /* group → boolean, asked once each */
 	json_t *report; /* names of groups taken back, in order */
 	struct strbuf show;
@@ -93,14 +96,31 @@ static int is_wanted(struct back *b, const char *group, struct err *e)
 	return r;
 }
 
+static bool is_among(const char *const *only, const char *group)
+{
+	for (; only && *only; only++)
+		if (strcmp(*only, group) == 0)
+			return true;
+	return !only;
+}
+
+/* What a guest with a vGPU needs while it runs. */
+static const char *const of_running_guests[] = { "functions", "services", "driver", "unlock", NULL };
+
 static int take_back_one(struct back *b, const json_t *item, struct err *e)
 {
 	const char *group = group_of(item);
-	int r = group ? is_wanted(b, group, e) : 0;
+	bool mine = group && is_among(b->only, group);
+	int r = mine ? is_wanted(b, group, e) : 0;
 
 	if (r <= 0) {
 		b->kept |= group != NULL;
 		return r;
+	}
+	if (is_among(of_running_guests, group) && !b->force && !b->app->dry_run) {
+		r = vgpu_check_idle(b->app->engine->host, e);
+		if (r < 0)
+			return r;
 	}
 	r = plan_undo(&b->app->engine->state, b->target, ui_str(item, "id", ""), b->force, b->app->dry_run,
 		      &b->show, e);
@@ -128,9 +148,36 @@ static int forget(struct app *app, struct err *e)
 	return r < 0 ? r : vgpu_state_remove(app->engine, &st, e);
 }
 
+/* One part of it, when the person wants that. */
+static int take_away(struct back *b, const struct leftover *l, struct plan *p, struct err *e)
+{
+	char key[64];
+	int r = 1;
+
+	(void)snprintf(key, sizeof(key), "remove_%s", l->name);
+	if (b->per_group)
+		r = ask_yes(&b->ask, key, true, "%s", l->question);
+	/* undo takes back what is recorded, and nothing else. */
+	else if (!b->only)
+		r = 0;
+	if (r <= 0)
+		return r < 0 ? err_oom(e) : 0;
+	if (b->app->dry_run)
+		return plan_to_text(p, b->app->engine->host, &b->show) < 0 ? err_oom(e) : 0;
+	r = plan_apply(p, &b->app->engine->state, b->app->engine->host, b->app->engine->lock_timeout_s, NULL,
+		       e);
+	if (r < 0)
+		return err_wrap(e, "%s", p->title);
+	return json_array_append_new(b->report, json_string(l->name)) < 0 ? err_oom(e) : 0;
+}
+
 static int print_back(struct back *b, struct err *e)
 {
 	size_t n = json_array_size(b->report);
+
+	/* The other half of an upgrade has the word. */
+	if (b->only && b->app->json)
+		return 0;
 
 	if (b->app->json)
 		return out_json("vgpu-remove", json_pack("{s:b, s:O, s:s}", "dry_run", (int)b->app->dry_run,
@@ -143,35 +190,76 @@ static int print_back(struct back *b, struct err *e)
 	return strbuf_error(&b->show) < 0 ? err_oom(e) : 0;
 }
 
-int vgpu_take_back(struct app *app, const struct vgpu_common *o, bool ask, bool force, struct err *e)
+static void back_done(struct back *b)
 {
-	_cleanup_free_ char *target = report_target_name(app->engine->host);
-	struct back b = { .app = app,
-			  .target = target,
-			  .per_group = ask,
-			  .force = force,
-			  .said = json_object(),
-			  .report = json_array(),
-			  .show = STRBUF_INIT(STRBUF_TEXT_MAX) };
-	int r = vgpu_asker_open(app, o, &b.ask, e);
+	json_decref(b->said);
+	json_decref(b->report);
+	strbuf_done(&b->show);
+	vgpu_asker_done(&b->ask);
+}
 
-	if (r >= 0 && (!target || !b.said || !b.report))
-		r = err_oom(e);
+/* What nobody recorded and is there all the same, one question each. */
+static int take_away_leftovers(struct back *b, struct err *e)
+{
+	int r = 0;
+
+	for (const struct leftover *l = leftovers; r >= 0 && l->name; l++) {
+		_cleanup_(plan_freep) struct plan *p = NULL;
+
+		if (b->only && !l->part_of_upgrade)
+			continue;
+		r = leftover_plan(b->app->engine, l, &p, e);
+		if (r >= 0 && p->n_ops > 0)
+			r = take_away(b, l, p, e);
+	}
+	return r;
+}
+
+static int take_back_run(struct back *b, struct err *e)
+{
+	struct app *app = b->app;
+	int r = b->target && b->said && b->report ? 0 : err_oom(e);
+
 	if (r >= 0 && !app->dry_run)
 		r = vgpu_may_change(app, e);
 	if (r >= 0 && app->engine->store)
-		r = take_back_all(&b, e);
-	if (r >= 0 && app->engine->store && !b.kept && !app->dry_run && json_array_size(b.report) > 0)
+		r = take_back_all(b, e);
+	if (r >= 0 && app->engine->store)
+		r = take_away_leftovers(b, e);
+	if (r >= 0 && app->engine->store && !b->only && !b->kept && !app->dry_run &&
+	    json_array_size(b->report) > 0)
 		r = forget(app, e);
 	if (r >= 0 && !app->dry_run)
 		vgpu_dir_drop(app->engine->host);
-	if (r >= 0)
-		r = print_back(&b, e);
-	json_decref(b.said);
-	json_decref(b.report);
-	strbuf_done(&b.show);
-	vgpu_asker_done(&b.ask);
-	return r;
+	return r < 0 ? r : print_back(b, e);
+}
+
+static int take_back(struct app *app, const struct vgpu_common *o, const char *const *only, bool ask,
+		     bool force, struct err *e)
+{
+	_cleanup_free_ char *target = report_target_name(app->engine->host);
+	_cleanup_(back_done) struct back b = { .app = app,
+					       .target = target,
+					       .only = only,
+					       .per_group = ask,
+					       .force = force,
+					       .said = json_object(),
+					       .report = json_array(),
+					       .show = STRBUF_INIT(STRBUF_TEXT_MAX) };
+	int r = vgpu_asker_open(app, o, &b.ask, e);
+
+	return r < 0 ? r : take_back_run(&b, e);
+}
+
+int vgpu_take_back(struct app *app, const struct vgpu_common *o, bool ask, bool force, struct err *e)
+{
+	return take_back(app, o, NULL, ask, force, e);
+}
+
+int vgpu_take_back_groups(struct app *app, const struct vgpu_common *o, const char *const *groups,
+			  struct err *e)
+{
+	return take_back(app, o, groups, false, true, e);
 }
 
 static int undo_cmd(struct app *app, void *opts, int argc _unused_, char **argv _unused_, struct err *e)

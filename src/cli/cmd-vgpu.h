@@ -89,3 +89,7 @@ int vgpu_license_menu(struct app *app, const struct vgpu_common *o, struct err *
 
 /* Takes back every deployment of ours, the newest first. `ask`: one question a group. */
 int vgpu_take_back(struct app *app, const struct vgpu_common *o, bool ask, bool force, struct err *e);
+/* Those of these groups (NULL-terminated) and what nobody recorded of the same kind, without a question; files somebody
+ * changed stay. */
+int vgpu_take_back_groups(struct app *app, const struct vgpu_common *o, const char *const *groups,
+			  struct err *e);

@@ -129,3 +129,39 @@ bind() {
 	mkdir -p "$1/sys/bus/pci/drivers/$3"
 	ln -sfn "../../drivers/$3" "$1/sys/bus/pci/devices/$2/driver"
 }
+nv() { run --root "$root" --store "$work/store" "$@"; }
+tree() { (cd "$root" && find . ! -name 'nvdriver-commands.*' \( -type f -exec sha256sum {} + -o -true \) -printf '%p %y %m %l\n' | LC_ALL=C sort); }
+json() { python3 -c 'import json,sys; d = json.load(open("out")); assert eval(sys.argv[1]), d' "$1"; }
+# runfile VERSION: one file of each version, packed once
+runfile() { [ -e "files/$(driver_name "$1")" ] || { mkdir -p files; driver "$1" "files/$(driver_name "$1")"; }; }
+# prepared MACHINE ARGS...: step 1 and the reboot done on it, its driver's file at /root. Sets $branch, $version, $file.
+prepared() {
+	local m=$1
+	shift
+	root=$work/$m
+	rm -rf "$root" store
+	"m_$m" "$root"
+	[ -z "${functions:-}" ] || for f in $functions; do echo 32 >"$root/sys/bus/pci/devices/$f/sriov_totalvfs"; echo 0 >"$root/sys/bus/pci/devices/$f/sriov_numvfs"; done
+	nv vgpu step 1 --yes --answers answers.json "$@"
+	[ "$rc" = 0 ] || { not_ok "$m: step 1" "$(cat err)"; return 1; }
+	after_step1 "$root"
+	reboot "$root"
+	branch=$(sed -n 's/.*"BRANCH": "\(.*\)".*/\1/p' store/targets/*/vgpu.json)
+	run --json vgpu drivers "$branch"
+	version=$(python3 -c 'import json; print(json.load(open("out"))["driver"]["version"])')
+	runfile "$version"
+	file=/root/$(driver_name "$version")
+	mkdir -p "$root/root" "$root/etc/modprobe.d"
+	cp "files/$(driver_name "$version")" "$root$file"
+	[ ! -e "$root/var/lib/nvdriver/vgpu/vgpu-proxmox" ] || driver_patch "$root/var/lib/nvdriver/vgpu/vgpu-proxmox/$version.patch"
+	local card
+	card=$(sed -n 's/.*"CARD": "\(.*\)".*/\1/p' store/targets/*/vgpu.json)
+	bind "$root" "$card" nvidia
+	for d in "$root"/sys/bus/pci/devices/*; do
+		d=${d##*/}
+		! grep -qs "\"$d\"" "$root/etc/udev/rules.d/90-vfio-pci.rules" || bind "$root" "$d" vfio-pci
+	done
+	programs "$root" "$version" "$file"
+	: >"$root/nvdriver-commands.log"
+	take=(--file "$root$file" --accept-md5)
+}

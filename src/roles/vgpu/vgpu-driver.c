@@ -827,11 +827,14 @@ static int finish_copy(const struct driver_patch_request *q, const char *tmp, st
 		r = digest_objects(rf, json_object_get(d->record, "objects"), "after", sha256, e);
 	if (r == 0 && json_object_set_new(d->record, "sha256", json_string(sha256)) < 0)
 		r = err_oom(e);
+	/* The record first: a copy without one would be taken for somebody else's, and made again beside it. */
+	if (r == 0)
+		r = keep_record(q, d, e);
 	if (r == 0)
 		r = settle(q->dirfd, tmp, q->dirfd, d->name, sha256, &d->backup, &d->is_present, e);
 	if (r < 0)
 		(void)unlinkat(q->dirfd, tmp, 0);
-	return r < 0 ? r : keep_record(q, d, e);
+	return r;
 }
 
 static int make_copy(const struct driver_patch_request *q, struct runfile *rf, struct patch *patch,

@@ -3,6 +3,7 @@
 
 #include "digest.h"
 #include "path.h"
+#include "publish.h"
 #include "spawn.h"
 #include "strbuf.h"
 #include "vgpu-installer.h"
@@ -514,6 +515,9 @@ static int obtain(struct step2 *t, const char *dir, struct err *e)
 		dirfd = open(t->s.en->host->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dirfd < 0)
 		return dirfd;
+	/* What a killed run was writing; the state's lock keeps a second one out. */
+	if (!t->s.dry_run)
+		(void)publish_sweep(dirfd);
 	r = fetch(t, dirfd, dir, e);
 	if (r >= 0 && unlock && (!t->s.dry_run || t->got.facts.version))
 		r = patch(t, dirfd, dir, e);

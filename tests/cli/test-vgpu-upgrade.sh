@@ -1,0 +1,132 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Another driver on a host that has one, the way back from everything, and what the script installer or a person's own hands
+# left there.
+. "$(dirname "$0")/lib.sh"
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/vgpu-machines.sh"
+. "$here/vgpu-step2.sh"
+cd "$work" || exit 1
+ran() { grep -q "^$1" "$root/nvdriver-commands.log"; }
+echo '{ "mok_password": "12345678" }' >answers.json
+
+# -- an unlock card on a pinned kernel --
+prepared pve9_unlock
+nv vgpu step 2 --yes "${take[@]}"
+equals "a driver is installed" "$rc" 0
+python3 - "$root" <<'END'
+import json, sys
+path = sys.argv[1] + "/nvdriver-commands.json"
+d = json.load(open(path))
+pin = "etc/kernel/proxmox-boot-pin"
+d["commands"]["proxmox-boot-tool kernel unpin"] = {"status": 0, "output": "", "files": {pin: None}}
+d["commands"]["proxmox-boot-tool kernel pin *"] = {"status": 0, "output": "", "files": {pin: "6.14.11-5-pve\n"}}
+json.dump(d, open(path, "w"))
+END
+put "$root/etc/vgpu_unlock/profile_override.toml" "[profile.nvidia-256]\nnum_displays = 1\n"
+: >"$root/nvdriver-commands.log"
+uuid=00000000-0000-0000-0000-000000000101
+mkdir -p "$root/sys/bus/mdev/devices/$uuid"
+slug "a guest has a vGPU" 1 vgpu-in-use --root "$root" --store store vgpu upgrade --yes
+nv vgpu upgrade --yes
+check "it is named by its number" grep -q 'virtual machine 101' err
+slug "nor is the driver removed under it" 1 vgpu-in-use --root "$root" --store store vgpu remove --yes
+check "nothing ran" test -z "$(grep -v '^apt-cache\|^pve\|^zpool\|^mokutil --test' "$root/nvdriver-commands.log")"
+rm -r "$root/sys/bus/mdev/devices/$uuid"
+vf=$root/sys/bus/pci/devices/0000:01:00.4/nvidia
+put "$vf/current_vgpu_type" "558\n"
+slug "so it is on virtual functions" 1 vgpu-in-use --root "$root" --store store vgpu upgrade --yes
+check "named by type and address" grep -q 'type nvidia-558 on 0000:01:00.4' out
+rm -r "$root/sys/bus/pci/devices/0000:01:00.4"
+slug "without a yes" 1 declined --root "$root" --store store vgpu upgrade
+nv vgpu upgrade --yes --dry-run
+equals "a dry run" "$rc" 0
+check "shows what goes" grep -q 'uninstaller\|nvidia-uninstall\|run the installer' out
+check "and removes nothing" test -e "$root/usr/bin/nvidia-uninstall"
+: >"$root/nvdriver-commands.log"
+nv vgpu upgrade --yes
+equals "upgrade" "$rc" 0
+[ "$rc" = 0 ] || sed 's/^/# /' err
+check "the daemons stop" ran 'systemctl disable --now nvidia-vgpud.service'
+check "the old driver goes" ran 'nvidia-uninstall -s'
+check "the library is built again" ran 'env CARGO_HOME'
+check "from sources fetched again" ran 'git clone .*vgpu_unlock-rs.git'
+check "the pin was released" ran 'proxmox-boot-tool kernel unpin'
+check "and set again, for the driver needs it" ran 'proxmox-boot-tool kernel pin 6.14.11-5-pve'
+equals "the person's profiles stay" "$(tail -1 "$root/etc/vgpu_unlock/profile_override.toml")" "num_displays = 1"
+check "step 2 comes next" grep -q '"STEP": "2"' store/targets/*/vgpu.json
+reboot "$root"
+driver_patch "$root/var/lib/nvdriver/vgpu/vgpu-proxmox/$version.patch"
+nv vgpu step 2 --yes "${take[@]}"
+equals "and installs" "$rc" 0
+check "a driver" test -e "$root/usr/bin/nvidia-uninstall"
+
+# -- another branch on a native card --
+functions=0000:01:00.0 prepared pve8_fresh
+nv vgpu step 2 --yes "${take[@]}"
+equals "the newest branch" "$rc" 0
+nv vgpu upgrade --yes --branch 19.1
+equals "to an older one" "$rc" 0
+check "is remembered" grep -q '"BRANCH": "19.1"' store/targets/*/vgpu.json
+check "virtual functions are off at boot" test ! -e "$root/etc/systemd/system/nvdriver-sriov.service"
+runfile 580.82.02
+cp "files/$(driver_name 580.82.02)" "$root/root/"
+programs "$root" 580.82.02 "/root/$(driver_name 580.82.02)"
+nv vgpu step 2 --yes --file "$root/root/$(driver_name 580.82.02)" --accept-md5
+equals "and installed" "$rc" 0
+nv vgpu status
+check "status says so" grep -q '^driver *580.82.02' out
+check "with its branch" grep -q '^branch *19.1' out
+
+# -- everything goes --
+: >"$root/nvdriver-commands.log"
+nv vgpu remove --yes
+equals "removal" "$rc" 0
+check "of the driver first" ran 'nvidia-uninstall -s'
+check "leaves no file of ours" test -z "$(find "$root/etc" "$root/usr" "$root/var" -name '*nvdriver*' ! -path '*/undo*')"
+check "nor the state" test ! -e store/targets/*/vgpu.json
+nv vgpu remove --yes
+check "nothing is left to take back" grep -q '^nothing to take back' out
+
+# -- what was not recorded --
+root=$work/script
+m_pve8_fresh "$root"
+put "$root/usr/bin/nvidia-uninstall" ""
+put "$root/var/lib/dkms/nvidia/535.161.05/source/dkms.conf" ""
+put "$root/opt/vgpu_unlock-rs/target/release/libvgpu_unlock_rs.so" ""
+for d in nvidia-vgpud nvidia-vgpu-mgr; do
+	put "$root/etc/systemd/system/$d.service.d/vgpu_unlock.conf" "[Service]\nEnvironment=LD_PRELOAD=/opt/vgpu_unlock-rs/target/release/libvgpu_unlock_rs.so\n"
+done
+put "$root/root/fastapi-dls/docker-compose.yml" "services:\n"
+python3 - "$root" <<'END'
+import json, sys
+path = sys.argv[1] + "/nvdriver-commands.json"
+d = json.load(open(path))
+c = d["commands"]
+c["nvidia-uninstall -s"] = {"status": 0, "output": "", "files": {"usr/bin/nvidia-uninstall": None}}
+c["dkms remove *"] = {"status": 0, "output": "", "files": {"var/lib/dkms/nvidia": None}}
+c["rm -rf /opt/vgpu_unlock-rs"] = {"status": 0, "output": "", "files": {"opt/vgpu_unlock-rs": None}}
+c["docker rm -f -v wvthoog-fastapi-dls"] = {"status": 0, "output": "", "files": {"root/fastapi-dls": None}}
+json.dump(d, open(path, "w"))
+END
+nv vgpu undo
+check "undo leaves it alone" test -e "$root/usr/bin/nvidia-uninstall"
+nv vgpu remove
+check "so does remove without a yes" test -e "$root/opt/vgpu_unlock-rs"
+nv vgpu remove --yes --dry-run
+check "a dry run shows it" grep -q 'nvidia-uninstall -s' out
+check "and leaves it" test -e "$root/usr/bin/nvidia-uninstall"
+echo '{ "remove_old_unlock": true }' >one.json
+nv vgpu remove --answers one.json
+equals "one question each" "$rc" 0
+check "its library goes" test ! -e "$root/opt/vgpu_unlock-rs"
+check "with the drop-ins that load it" test ! -e "$root/etc/systemd/system/nvidia-vgpud.service.d/vgpu_unlock.conf"
+check "the driver stays" test -e "$root/usr/bin/nvidia-uninstall"
+nv vgpu upgrade --yes
+equals "upgrade from the script's driver" "$rc" 0
+check "uninstalls it" test ! -e "$root/usr/bin/nvidia-uninstall"
+check "with its entries in the module build" ran 'dkms remove nvidia/535.161.05 --all'
+check "the licence server is not the driver's" test -e "$root/root/fastapi-dls"
+nv vgpu remove --yes
+check "removal takes it as well" ran 'docker rm -f -v wvthoog-fastapi-dls'
+finish
