@@ -58,12 +58,31 @@ static int print_list_json(const struct gpu_list *l, struct err *e)
 	return out_json("gpu-list", json_pack("{s:o}", "gpus", array));
 }
 
-static int list_run(struct app *app, void *opts _unused_, int argc _unused_, char **argv _unused_,
-		    struct err *e)
+struct gpu_opts {
+	const char *gpu_db, *database;
+};
+
+#define GPU_DB_OPTION                                                                                        \
+	{                                                                                                    \
+		"gpu-db", 0, "FILE", "ask this table of cards instead of ours", OPT_STRING,                  \
+		    offsetof(struct gpu_opts, gpu_db), "file"                                                \
+	}
+
+static const struct opt gpu_options[] = { GPU_DB_OPTION, { 0 } };
+
+static const struct opt export_options[] = {
+	GPU_DB_OPTION,
+	{ "database", 0, "FILE", "write the table as gpu_info.db, in the form other programs read",
+	  OPT_STRING, offsetof(struct gpu_opts, database), "file" },
+	{ 0 },
+};
+
+static int list_run(struct app *app, void *opts, int argc _unused_, char **argv _unused_, struct err *e)
 {
+	const struct gpu_opts *o = opts;
 	_cleanup_(gpu_db_freep) struct gpu_db *db = NULL;
 	_cleanup_(gpu_list_done) struct gpu_list l = { 0 };
-	int r = gpu_db_open(NULL, &db, e);
+	int r = gpu_db_open(o->gpu_db, &db, e);
 
 	if (r == 0)
 		r = gpu_list_read(app->engine->host, db, &l, e);
@@ -85,8 +104,9 @@ static int list_run(struct app *app, void *opts _unused_, int argc _unused_, cha
 	return 0;
 }
 
-static int info_run(struct app *app, void *opts _unused_, int argc _unused_, char **argv, struct err *e)
+static int info_run(struct app *app, void *opts, int argc _unused_, char **argv, struct err *e)
 {
+	const struct gpu_opts *o = opts;
 	_cleanup_(gpu_db_freep) struct gpu_db *db = NULL;
 	_cleanup_(gpu_info_done) struct gpu_info i = { 0 };
 	uint16_t device;
@@ -94,7 +114,7 @@ static int info_run(struct app *app, void *opts _unused_, int argc _unused_, cha
 
 	if (gpu_parse_device(argv[0], &device) < 0)
 		return err_set(e, -ERR_USAGE, "%s is no device id such as 2684 or 10de:2684", argv[0]);
-	r = gpu_db_open(NULL, &db, e);
+	r = gpu_db_open(o->gpu_db, &db, e);
 	if (r == 0)
 		r = gpu_db_find(db, device, &i, e);
 	if (r == -ENOENT) {
@@ -126,15 +146,21 @@ static int export_json(const struct gpu_info *i, void *arg, struct err *e)
 	return json_array_append_new(arg, info_json(i)) < 0 ? err_oom(e) : 0;
 }
 
-static int export_run(struct app *app, void *opts _unused_, int argc _unused_, char **argv _unused_,
-		      struct err *e)
+static int export_run(struct app *app, void *opts, int argc _unused_, char **argv _unused_, struct err *e)
 {
+	const struct gpu_opts *o = opts;
 	_cleanup_(gpu_db_freep) struct gpu_db *db = NULL;
 	json_t *array;
-	int r = gpu_db_open(NULL, &db, e);
+	int r = gpu_db_open(o->gpu_db, &db, e);
 
 	if (r < 0)
 		return r;
+	if (o->database && app->dry_run) {
+		out_text("would write %s\n", o->database);
+		return 0;
+	}
+	if (o->database)
+		return gpu_db_write(db, o->database, e);
 	if (!app->json) {
 		out_text("vendor,device,name,chip,architecture,vgpu,vgpu_branches\n");
 		return gpu_db_each(db, export_text, NULL, e);
@@ -156,6 +182,8 @@ const struct cmd cmd_gpu_list = {
 	    "Lists the VGA and 3D controllers of NVIDIA that the machine (or the --root given) has, with the "
 	    "driver "
 	    "bound to each and what the table of GPUs says of it. Starts no program and changes nothing.",
+	.options = gpu_options,
+	.opts_size = sizeof(struct gpu_opts),
 	.flags = CMD_STORE_READ,
 	.run = list_run,
 };
@@ -168,6 +196,8 @@ const struct cmd cmd_gpu_info = {
 	.min_args = 1,
 	.max_args = 1,
 	.description = "Looks a PCI device id (2684, 0x2684 or 10de:2684) up in the table of GPUs.",
+	.options = gpu_options,
+	.opts_size = sizeof(struct gpu_opts),
 	.flags = CMD_NO_ENGINE,
 	.run = info_run,
 };
@@ -176,7 +206,12 @@ const struct cmd cmd_gpu_export = {
 	.name = "gpu",
 	.sub = "export",
 	.summary = "print the table of GPUs",
-	.description = "Prints every GPU of the table, as comma-separated lines or with --json.",
+	.description = "Prints every GPU of the table, as comma-separated lines or with --json; with "
+		       "--database writes it as "
+		       "the SQLite file gpu_info.db other programs read (table gpu_info: vendorid, deviceid, "
+		       "description, vgpu, driver, chip).",
+	.options = export_options,
+	.opts_size = sizeof(struct gpu_opts),
 	.flags = CMD_NO_ENGINE,
 	.run = export_run,
 };

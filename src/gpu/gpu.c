@@ -3,11 +3,15 @@
 #include "datadir.h"
 #include "libsqlite.h"
 #include "parse.h"
+#include "publish.h"
 #include "strbuf.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <sqlite3.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 struct gpu_db {
 	sqlite3 *db; /* owned */
@@ -179,6 +183,107 @@ int gpu_db_each(struct gpu_db *db, gpu_fn fn, void *arg, struct err *e)
 		r = db_error(db, e);
 	(void)sqlite3_finalize(q);
 	return r < 0 ? r : 0;
+}
+
+/* -- writing -- */
+
+static const char *const published[] = {
+	"PRAGMA journal_mode=OFF",
+	"PRAGMA synchronous=OFF",
+	"BEGIN",
+	"CREATE TABLE gpu_info (vendorid TEXT NOT NULL, deviceid TEXT PRIMARY KEY, description TEXT, vgpu "
+	"TEXT,"
+	" driver TEXT, chip TEXT)",
+};
+
+static int execute(struct gpu_db *db, const char *text, struct err *e)
+{
+	sqlite3_stmt *q = NULL;
+	int r = sqlite3_prepare_v2(db->db, text, -1, &q, NULL);
+
+	if (r == SQLITE_OK)
+		r = sqlite3_step(q);
+	(void)sqlite3_finalize(q);
+	return r == SQLITE_ROW || r == SQLITE_DONE ? 0 : db_error(db, e);
+}
+
+struct writing {
+	struct gpu_db *to;
+	sqlite3_stmt *insert; /* owned */
+};
+
+static int write_row(const struct gpu_info *i, void *arg, struct err *e)
+{
+	struct writing *w = arg;
+	char id[8];
+	const char *const values[] = { id, i->name, i->vgpu, i->branches, i->chip };
+
+	(void)snprintf(id, sizeof(id), "%04x", i->device);
+	for (size_t k = 0; k < ARRAY_LEN(values); k++)
+		(void)sqlite3_bind_text(w->insert, (int)k + 1, values[k] ? values[k] : "", -1, SQLITE_STATIC);
+	if (sqlite3_step(w->insert) != SQLITE_DONE)
+		return db_error(w->to, e);
+	(void)sqlite3_reset(w->insert);
+	return 0;
+}
+
+static int write_rows(struct gpu_db *db, struct gpu_db *to, struct err *e)
+{
+	struct writing w = { .to = to };
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(published); i++)
+		r = execute(to, published[i], e);
+	if (r == 0 && sqlite3_prepare_v2(to->db, "INSERT INTO gpu_info VALUES ('10de', ?, ?, ?, ?, ?)", -1,
+					 &w.insert, NULL) != SQLITE_OK)
+		r = db_error(to, e);
+	if (r == 0)
+		r = gpu_db_each(db, write_row, &w, e);
+	(void)sqlite3_finalize(w.insert);
+	return r < 0 ? r : execute(to, "COMMIT", e);
+}
+
+static int write_file(struct gpu_db *db, const char *path, struct err *e)
+{
+	_cleanup_(gpu_db_freep) struct gpu_db *to = calloc(1, sizeof(*to));
+
+	if (!to)
+		return err_oom(e);
+	if (sqlite3_open_v2(path, &to->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) != SQLITE_OK)
+		return to->db ? db_error(to, e) : err_oom(e);
+	return write_rows(db, to, e);
+}
+
+/* SQLite opens by name and makes its own file, so the temporary one lies beside the destination under a random name. */
+int gpu_db_write(struct gpu_db *db, const char *path, struct err *e)
+{
+	_cleanup_free_ char *dir = strdup(path), *tmp_path = NULL;
+	char *slash = dir ? strrchr(dir, '/') : NULL, tmp[64];
+	const char *name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+	_cleanup_close_ int fd = -EBADF, file = -EBADF;
+	int r;
+
+	if (!dir || tmpname_random(tmp, sizeof(tmp)) < 0)
+		return err_oom(e);
+	if (slash)
+		slash[slash == dir] = '\0';
+	tmp_path = str_printf("%s/%s", slash ? dir : ".", tmp);
+	if (!tmp_path)
+		return err_oom(e);
+	fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_errno(e, -errno, "cannot write %s", path);
+	r = write_file(db, tmp_path, e);
+	if (r >= 0) {
+		file = openat(fd, tmp, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+		r = file < 0 || fchmod(file, 0644) < 0 || fsync(file) < 0
+			? -errno
+			: publish_rename(fd, tmp, fd, name, true);
+		r = r < 0 ? err_errno(e, r, "cannot write %s", path) : 0;
+	}
+	if (r < 0)
+		(void)unlinkat(fd, tmp, 0);
+	return r;
 }
 
 static bool is_gpu(const struct pci_device *d)

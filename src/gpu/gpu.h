@@ -34,6 +34,10 @@ int gpu_db_find(struct gpu_db *db, uint16_t device, struct gpu_info *ret, struct
 typedef int (*gpu_fn)(const struct gpu_info *info, void *arg, struct err *e);
 int gpu_db_each(struct gpu_db *db, gpu_fn fn, void *arg, struct err *e);
 
+/* The table as a file other programs read: table gpu_info alone, in the published form. Complete under its name or not there
+ * at all; a file of that name is replaced. -errno, -ERR_GPU_TABLE. */
+int gpu_db_write(struct gpu_db *db, const char *path, struct err *e);
+
 /* One NVIDIA display function (VGA or 3D controller) of a machine. */
 struct gpu {
 	struct pci_device pci;
