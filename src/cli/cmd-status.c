@@ -2,6 +2,10 @@
 #include "cmd.h"
 #include "report.h"
 #include "ui.h"
+#include "publish.h"
+
+#include <fcntl.h>
+#include <string.h>
 
 static void status_text(const json_t *status)
 {
@@ -25,12 +29,59 @@ static void status_text(const json_t *status)
 			 ui_str(d, "title", "?"));
 }
 
-static int status_cmd(struct app *app, void *opts _unused_, int argc _unused_, char **argv _unused_,
-		      struct err *e)
-{
-	json_t *status = NULL;
-	int r = report_status(app->engine, &status, e);
+struct status_opts {
+	bool metrics;
+	const char *metrics_file;
+};
+#define O(field) offsetof(struct status_opts, field)
+static const struct opt status_options[] = {
+	{ "metrics", 0, NULL, "print gauges as Prometheus reads them", OPT_FLAG, O(metrics) },
+	{ "metrics-file", 0, "FILE", "replace this file with them, for node_exporter's textfile collector",
+	  OPT_STRING, O(metrics_file), "file" },
+	{ 0 },
+};
+#undef O
 
+/* A reader sees the old file or the new one. */
+static int write_metrics(const struct app *app, const char *path, const struct strbuf *text, struct err *e)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	_cleanup_free_ char *dir = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+	_cleanup_close_ int fd = -EBADF;
+	int r;
+
+	if (app->dry_run) {
+		out_text("would write %s\n", path);
+		return 0;
+	}
+	fd = dir ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	r = fd < 0 ? (dir ? -errno : -ENOMEM) : publish_bytes(fd, name, strbuf_str(text), text->len, 0644);
+	return r < 0 ? err_errno(e, r, "writing %s", path) : 0;
+}
+
+static int metrics(struct app *app, const struct status_opts *o, struct err *e)
+{
+	_cleanup_(strbuf_done) struct strbuf text = STRBUF_INIT(STRBUF_TEXT_MAX);
+	int r;
+
+	if (app->json)
+		return err_set(e, ERR_USAGE, "--metrics has a format of its own: leave out --json");
+	r = report_metrics(app->engine, &text, e);
+	if (r < 0 || o->metrics_file)
+		return r < 0 ? r : write_metrics(app, o->metrics_file, &text, e);
+	out_text("%s", strbuf_str(&text));
+	return 0;
+}
+
+static int status_cmd(struct app *app, void *opts, int argc _unused_, char **argv _unused_, struct err *e)
+{
+	const struct status_opts *o = opts;
+	json_t *status = NULL;
+	int r;
+
+	if (o->metrics || o->metrics_file)
+		return metrics(app, o, e);
+	r = report_status(app->engine, &status, e);
 	if (r < 0)
 		return r;
 	if (app->json)
@@ -47,7 +98,13 @@ const struct cmd cmd_status = {
 	.description =
 	    "Shows the machine (or the --root given), what it demands of kernel modules, the driver that "
 	    "runs there, the "
-	    "store's content and the deployments into this root. Starts no program and changes nothing.",
+	    "store's content and the deployments into this root. Starts no program and changes nothing.\n\n"
+	    "--metrics tells the same and what doctor finds as gauges for Prometheus; docs/metrics.md lists "
+	    "them.",
+	.examples = "nvdriver status --metrics-file /var/lib/prometheus/node-exporter/nvdriver.prom\n"
+		    "  for a timer: a reader sees the old file or the new one, never half of it\n",
+	.options = status_options,
+	.opts_size = sizeof(struct status_opts),
 	.flags = CMD_STORE_READ,
 	.run = status_cmd,
 };

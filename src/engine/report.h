@@ -5,6 +5,7 @@
  * line turns them into text. Nothing is changed, no child process is started. */
 
 #include "engine.h"
+#include "strbuf.h"
 
 /* { "drivers": [{version, arch, kind, origin, trust, id, path, size_bytes}], "module_sets": [record + key, path],
  *   "kernels": [{release, arch, identity, path, names}], "packages": [{names, id, path}], "pins": [...] } */
@@ -12,6 +13,10 @@ int report_list(struct engine *en, json_t **ret, struct err *e);
 
 /* { "host": {...}, "running": {...}, "store": {...}, "deployments": [...] }: see docs in nvdriver-status(8). */
 int report_status(struct engine *en, json_t **ret, struct err *e);
+
+/* The same for Prometheus, as text, with what doctor finds and whether installed files changed (by size, mode and kind: no
+ * file is read). Appended to out. */
+int report_metrics(struct engine *en, struct strbuf *out, struct err *e);
 
 /* The deployment target name of a root: "host" for "/", else "root-<hash>". Caller frees, NULL without memory. */
 char *report_target_name(const struct host *h);

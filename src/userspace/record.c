@@ -154,7 +154,8 @@ static int compare_link(int parent_fd, const char *name, const json_t *entry)
 	return (size_t)n == strlen(want) && memcmp(text, want, (size_t)n) == 0 ? RECORD_SAME : RECORD_TARGET;
 }
 
-static int compare_file(int parent_fd, const char *name, const struct stat *st, const json_t *entry)
+static int compare_file(int parent_fd, const char *name, const struct stat *st, const json_t *entry,
+			bool read)
 {
 	char hex[SHA256_HEX_SIZE];
 	int r;
@@ -163,17 +164,17 @@ static int compare_file(int parent_fd, const char *name, const struct stat *st, 
 		return RECORD_KIND;
 	if (st->st_size != json_integer_value(json_object_get(entry, "size_bytes")))
 		return RECORD_CONTENT;
-	r = sha256_file_at(parent_fd, name, hex);
+	r = read ? sha256_file_at(parent_fd, name, hex) : 0;
 	if (r < 0)
 		return r;
-	if (strcasecmp(hex, text_of(entry, "sha256")) != 0)
+	if (read && strcasecmp(hex, text_of(entry, "sha256")) != 0)
 		return RECORD_CONTENT;
 	return (st->st_mode & 07777) == (mode_t)json_integer_value(json_object_get(entry, "mode"))
 		   ? RECORD_SAME
 		   : RECORD_MODE;
 }
 
-int record_compare(int root_fd, const json_t *entry)
+static int compare(int root_fd, const json_t *entry, bool read)
 {
 	_cleanup_close_ int parent = -EBADF;
 	const char *name;
@@ -187,5 +188,15 @@ int record_compare(int root_fd, const json_t *entry)
 	if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? RECORD_MISSING : -errno;
 	return strcmp(text_of(entry, "type"), "link") == 0 ? compare_link(parent, name, entry)
-							   : compare_file(parent, name, &st, entry);
+							   : compare_file(parent, name, &st, entry, read);
+}
+
+int record_compare(int root_fd, const json_t *entry)
+{
+	return compare(root_fd, entry, true);
+}
+
+int record_compare_quick(int root_fd, const json_t *entry)
+{
+	return compare(root_fd, entry, false);
 }

@@ -38,3 +38,5 @@ const char *record_state_name(enum record_state s); /* "same", "missing", "kind"
 
 /* enum record_state, or -errno. Reads the whole file. */
 int record_compare(int root_fd, const json_t *entry);
+/* The same by kind, size, mode and link alone: nothing is read, so a change of the same length goes unseen. */
+int record_compare_quick(int root_fd, const json_t *entry);

@@ -2,6 +2,7 @@
 #include "verify.h"
 
 #include "elffile.h"
+#include "jutil.h"
 #include "libdir.h"
 #include "parallel.h"
 #include "path.h"
@@ -135,6 +136,31 @@ int userspace_verify(const struct host *h, json_t *differences, json_t **ret_rec
 	else
 		json_decref(record);
 	return (int)(json_array_size(differences) - before);
+}
+
+int userspace_drift(const struct host *h, char **ret_version, unsigned *ret_n, struct err *e)
+{
+	_cleanup_json_ json_t *record = NULL;
+	const json_t *file;
+	char *version;
+	unsigned n = 0;
+	size_t i;
+	int r = read_record(h, &record, e);
+
+	if (r < 0)
+		return r;
+	json_array_foreach (json_object_get(record, "files"), i, file) {
+		r = record_compare_quick(h->root_fd, file);
+		if (r < 0)
+			return err_errno(e, r, "comparing %s with its record", h->root);
+		n += r != RECORD_SAME;
+	}
+	version = strdup(text_of(record, "version"));
+	if (!version)
+		return err_oom(e);
+	*ret_version = version;
+	*ret_n = n;
+	return 0;
 }
 
 /* -- resolving -- */
