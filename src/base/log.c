@@ -294,19 +294,41 @@ static void draw_bar(struct progress *p, uint64_t now)
 	p->drawn_ns = now;
 }
 
-static void plain_line(const struct progress *p)
+/* A line of its own, or with a bar here only where log_also() says: there nobody sees the bar. */
+static void say_line(enum progress_mode mode, const char *fmt, ...) _printf_(2, 3);
+static void say_line(enum progress_mode mode, const char *fmt, ...)
+{
+	_cleanup_(strbuf_done) struct strbuf text = STRBUF_INIT(4096), line = STRBUF_INIT(2 * 4096);
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)strbuf_vprintf(&text, fmt, ap);
+	va_end(ap);
+	if (mode == PROGRESS_PLAIN) {
+		log_info("%s", strbuf_str(&text));
+		return;
+	}
+	add_clean(&line, strbuf_str(&text), false);
+	(void)strbuf_putc(&line, '\n');
+	pthread_mutex_lock(&mutex);
+	if (also_info_fd >= 0)
+		write_line(also_info_fd, &line);
+	pthread_mutex_unlock(&mutex);
+}
+
+static void plain_line(enum progress_mode mode, const struct progress *p)
 {
 	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT(256);
 
 	add_bytes(&b, p->done_bytes);
-	log_info("%s: %s (%u %%)", p->what, strbuf_str(&b), percent(p));
+	say_line(mode, "%s: %s (%u %%)", p->what, strbuf_str(&b), percent(p));
 }
 
 void progress_begin(struct progress *p, const char *what, uint64_t total_bytes)
 {
 	*p = (struct progress){ .what = what, .total_bytes = total_bytes, .started_ns = now_ns() };
-	if (effective_mode() == PROGRESS_PLAIN)
-		log_info("%s ...", what);
+	if (effective_mode() != PROGRESS_NONE)
+		say_line(effective_mode(), "%s ...", what);
 }
 
 void progress_update(struct progress *p, uint64_t done_bytes)
@@ -320,12 +342,13 @@ void progress_update(struct progress *p, uint64_t done_bytes)
 		now = now_ns();
 		if (p->drawn_ns == 0 || now - p->drawn_ns >= REDRAW_NS)
 			draw_bar(p, now);
-	} else if (mode == PROGRESS_PLAIN && p->total_bytes) {
-		quarter = (int)(percent(p) / 25);
-		if (quarter > p->shown_quarter && quarter < 4) {
-			p->shown_quarter = quarter;
-			plain_line(p);
-		}
+	}
+	if (mode == PROGRESS_NONE || !p->total_bytes)
+		return;
+	quarter = (int)(percent(p) / 25);
+	if (quarter > p->shown_quarter && quarter < 4) {
+		p->shown_quarter = quarter;
+		plain_line(mode, p);
 	}
 }
 
@@ -340,9 +363,10 @@ void progress_end(struct progress *p)
 		(void)write_all(config.fd, "\n", 1);
 		bar_is_shown = false;
 		pthread_mutex_unlock(&mutex);
-	} else if (mode == PROGRESS_PLAIN) {
-		add_bytes(&b, p->done_bytes);
-		log_info("%s: done, %s in %.1f s", p->what, strbuf_str(&b),
-			 (double)(now_ns() - p->started_ns) / 1e9);
 	}
+	if (mode == PROGRESS_NONE)
+		return;
+	add_bytes(&b, p->done_bytes);
+	say_line(mode, "%s: done, %s in %.1f s", p->what, strbuf_str(&b),
+		 (double)(now_ns() - p->started_ns) / 1e9);
 }

@@ -2,7 +2,7 @@
 #include "container-load.h"
 
 #include "container-export.h"
-#include "container-nodes.h"
+#include "container-iommu.h"
 #include "container-params.h"
 #include "container-prepare.h"
 #include "container-rhel.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Device nodes of the driver, for nodes (machines) where neither udev nor nvidia-modprobe makes them, and the IOMMU type of
- * its GPUs. Both only where somebody asked. */
+/* Device nodes of the driver, for nodes (machines) where neither udev nor nvidia-modprobe makes them. Only
+ * where somebody asked. */
 
 #include "container.h"
 #include "parse.h"
@@ -33,7 +33,3 @@ int container_nodes_list(const struct host *h, struct device_nodes *ret);
 int container_nodes_make(struct container *c, struct err *e);
 /* After unloading: takes away those this run made. */
 void container_nodes_remove(struct container *c);
-
-/* Writes "identity" where it is not, before the modules are loaded, if asked for. A refusal is a warning: the kernel changes only groups
- * whose devices nobody drives. */
-void container_iommu_identity(struct container *c);

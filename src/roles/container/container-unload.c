@@ -4,6 +4,7 @@
 #include "container-daemons.h"
 #include "container-export.h"
 #include "container-hook.h"
+#include "container-iommu.h"
 #include "container-kin.h"
 #include "container-nodes.h"
 #include "devholders.h"
@@ -150,6 +151,7 @@ static int remove_modules(struct container *c, struct err *e)
 			 e && e->reason ? e->reason : err_sentence(r));
 	if (r > 0)
 		log_info("firmware search path put back as it was found");
+	container_iommu_restore(c);
 	return 0;
 }
 

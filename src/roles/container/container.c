@@ -185,6 +185,15 @@ int container_plan_new(const char *title, struct plan **ret, struct err *e)
 	return plan_new(title, "container", ret) < 0 ? err_oom(e) : 0;
 }
 
+/* Each operation is said as it begins; a plan of one is often called like it. */
+static bool is_said(const struct plan *p)
+{
+	for (size_t i = 0; i < p->n_ops; i++)
+		if (strcmp(p->ops[i].sentence, p->title) == 0)
+			return true;
+	return false;
+}
+
 int container_apply(struct container *c, struct plan *p, struct err *e)
 {
 	int r;
@@ -203,7 +212,7 @@ int container_apply(struct container *c, struct plan *p, struct err *e)
 	r = open_state(c, e);
 	if (r == 0)
 		r = plan_apply(p, &c->state, c->h, LOCK_WAIT_S, NULL, e);
-	if (r > 0)
+	if (r > 0 && !is_said(p))
 		log_info("%s", p->title);
 	return r;
 }

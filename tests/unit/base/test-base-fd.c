@@ -184,7 +184,9 @@ static void messages(void **state _unused_)
 
 static void progress_lines(void **state _unused_)
 {
-	int fd = memfd_create("log", MFD_CLOEXEC);
+	static const char lines[] = "copying ...\ncopying: 1.0 KiB (25 %)\ncopying: 2.0 KiB (50 %)\n"
+				    "copying: 3.0 KiB (75 %)\nbetween\ncopying: done, 4.0 KiB in ";
+	int fd = memfd_create("log", MFD_CLOEXEC), beside = memfd_create("beside", MFD_CLOEXEC);
 	_cleanup_free_ char *plain = NULL, *bar = NULL;
 	struct progress p;
 
@@ -192,7 +194,12 @@ static void progress_lines(void **state _unused_)
 	for (int mode = PROGRESS_BAR; mode <= PROGRESS_PLAIN; mode++) {
 		assert_int_equal(ftruncate(fd, 0), 0);
 		assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+		_cleanup_free_ char *also = NULL;
+
 		progress_setup((enum progress_mode)mode);
+		assert_int_equal(ftruncate(beside, 0), 0);
+		assert_int_equal(lseek(beside, 0, SEEK_SET), 0);
+		log_also(beside, beside);
 		progress_begin(&p, "copying", 4096);
 		for (uint64_t i = 0; i <= 4096; i += 512)
 			progress_update(&p, i);
@@ -200,12 +207,16 @@ static void progress_lines(void **state _unused_)
 		progress_end(&p);
 		assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
 		assert_int_equal(read_fd(fd, 65536, mode == PROGRESS_BAR ? &bar : &plain, NULL), 0);
+		/* Whoever reads along has lines, whatever this terminal shows. */
+		assert_int_equal(lseek(beside, 0, SEEK_SET), 0);
+		assert_int_equal(read_fd(beside, 65536, &also, NULL), 0);
+		assert_int_equal(strncmp(also, lines, strlen(lines)), 0);
 	}
 	log_setup(&(struct log_config){ .fd = -1, .file_fd = -1 });
 	progress_setup(PROGRESS_AUTO);
 	close(fd);
-	assert_non_null(strstr(plain, "copying ...\ncopying: 1.0 KiB (25 %)\ncopying: 2.0 KiB (50 %)\n"
-				      "copying: 3.0 KiB (75 %)\nbetween\ncopying: done, 4.0 KiB in "));
+	close(beside);
+	assert_non_null(strstr(plain, lines));
 	assert_non_null(strstr(bar, "\r\033[K"
 				    "between\n"));
 	assert_non_null(strstr(bar, "[####################] 100 % 4.0 KiB of 4.0 KiB\n"));

@@ -7,8 +7,11 @@
 #include "container-peermem.h"
 #include "container-status.h"
 #include "err-container.h"
+#include "fd.h"
+#include "log.h"
 
 #include <sys/file.h>
+#include <sys/mman.h>
 
 /* -- the tables -- */
 
@@ -1083,8 +1086,11 @@ static const struct effect nodes[] = { { "node nvidiactl 195:255 0666", "25.11" 
 				       { "node nvidia-cap1 234:1 0400", NULL },
 				       { NULL, NULL } };
 
+#define IOMMU_STATE "root/proc/1/root/run/nvdriver/iommu"
+
 static void look_at_nodes(struct bed *b)
 {
+	assert_text(b, IOMMU_STATE, "0000:01:00.0 DMA-FQ\n");
 	assert_true(testdir_has(&b->t, "root/dev/nvidiactl"));
 	assert_true(testdir_has(&b->t, "root/dev/nvidia-caps/nvidia-cap1"));
 	assert_text(b, "root/proc/1/root/sys/bus/pci/devices/0000:01:00.0/iommu_group/type", "identity");
@@ -1121,6 +1127,21 @@ static void makes_nodes_and_identity_on_request(void **state _unused_)
 	       ((const struct effect[]){ { "remove nvidia_drm", NULL }, { NULL, NULL } }), unload, unexport);
 	assert_false(testdir_has(&b.t, "root/dev/nvidiactl"));
 	assert_false(testdir_has(&b.t, "root/dev/nvidia-caps/nvidia-cap1"));
+	assert_text(&b, type, "DMA-FQ");
+	assert_false(testdir_has(&b.t, IOMMU_STATE));
+
+	/* Killed: the next one, which asks for nothing, puts back what the first had found. */
+	b.on_wait = NULL;
+	bed_env(&b, NULL);
+	memset(&b.o, 0, sizeof(b.o));
+	testdir_puts(&b.t, type, "identity");
+	testdir_puts(&b.t, IOMMU_STATE, "0000:01:00.0 DMA\n0000:01:00.0 ../../x\n../../../etc auto\n");
+	bed_load(&b, "nvidia", "535.0.9");
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, ((const struct effect[]){ { "remove nvidia", NULL }, { NULL, NULL } }), UP, told_to_end,
+	       DOWN);
+	assert_text(&b, type, "DMA");
+	assert_false(testdir_has(&b.t, IOMMU_STATE));
 	bed_done(&b);
 }
 
@@ -1137,6 +1158,31 @@ static void something_in_the_way_of_a_node_is_named(void **state _unused_)
 	assert_non_null(strstr(e.object ? e.object : e.reason, "/dev/nvidiactl"));
 	EXPECT(&b, kernel_modules, driver_modules, unload);
 	assert_text(&b, "root/dev/nvidiactl", "a file\n");
+	bed_done(&b);
+}
+
+/* A line may come back later, but not at once: a plan's title beside the only thing it does. */
+static void nothing_is_said_twice(void **state _unused_)
+{
+	const struct log_config quiet = { .fd = -1, .file_fd = -1 };
+	int fd = memfd_create("log", MFD_CLOEXEC);
+	_cleanup_free_ char *text = NULL;
+	struct span rest, line, before = SPAN("");
+	struct bed b;
+	unsigned n = 0;
+
+	bed_make(&b);
+	log_setup(&(struct log_config){ .fd = fd, .file_fd = -1, .level = LOG_INFO_LEVEL });
+	run_ok(&b, CONTAINER_INIT);
+	log_setup(&quiet);
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	assert_int_equal(read_fd(fd, 1 << 20, &text, NULL), 0);
+	close(fd);
+	rest = SPAN(text);
+	for (; span_line(&rest, &line); before = line, n++)
+		if (line.len == before.len && memcmp(line.p, before.p, line.len) == 0)
+			fail_msg("twice: " SPAN_FMT, SPAN_ARG(line));
+	assert_true(n > 10);
 	bed_done(&b);
 }
 
@@ -1184,4 +1230,4 @@ TEST_MAIN(cmocka_unit_test(starts_builds_once_and_ends), cmocka_unit_test(builds
 	  cmocka_unit_test(makes_nodes_and_identity_on_request),
 	  cmocka_unit_test(something_in_the_way_of_a_node_is_named),
 	  cmocka_unit_test(shipped_firmware_reaches_the_node),
-	  cmocka_unit_test(old_place_of_the_modules_is_cleared))
+	  cmocka_unit_test(old_place_of_the_modules_is_cleared), cmocka_unit_test(nothing_is_said_twice))
