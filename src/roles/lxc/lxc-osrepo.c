@@ -55,9 +55,10 @@ static const struct key_row {
 	const char *file, *fingerprint;
 } keys[] = {
 	{ "debian13", "8793F200.pub", "8793F200" },
-	{ "debian*", "3bf863cc.pub", "EB693B3035CD5710E231E123A4B469963BF863CC" },
-	{ "ubuntu2604", "8793F200.pub", "8793F200" },
-	{ "ubuntu*", "3bf863cc.pub", "EB693B3035CD5710E231E123A4B469963BF863CC" },
+	{ "debian1[12]", "3bf863cc.pub", "EB693B3035CD5710E231E123A4B469963BF863CC" },
+	{ "ubuntu2[024]04", "3bf863cc.pub", "EB693B3035CD5710E231E123A4B469963BF863CC" },
+	{ "debian*", "", NULL }, /* releases whose key was not published when this was written */
+	{ "ubuntu*", "", NULL },
 	{ "*", "D42D0685.pub", "D42D0685" },
 };
 
@@ -158,6 +159,36 @@ static int url_make(const char *configured, struct osrepo *o)
 	return o->url ? 0 : -ENOMEM;
 }
 
+static void key_choose(struct osrepo *o)
+{
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+		if (fnmatch(keys[i].slug, o->slug, 0) == 0) {
+			(void)snprintf(o->key_file, sizeof(o->key_file), "%s", keys[i].file);
+			o->fingerprint = keys[i].fingerprint;
+			return;
+		}
+}
+
+void osrepo_key_use(struct osrepo *o, const char *fingerprint)
+{
+	size_t n = strlen(fingerprint);
+
+	o->fingerprint = fingerprint;
+	if (!*o->key_file)
+		(void)snprintf(o->key_file, sizeof(o->key_file), "%s.pub", fingerprint + (n > 8 ? n - 8 : 0));
+}
+
+int osrepo_key_check(const struct osrepo *o, struct err *e)
+{
+	if (o->fingerprint && *o->key_file)
+		return 0;
+	(void)err_set(e, ERR_CUDA_KEY, "which key signs the CUDA packages of %s is not known to this version",
+		      o->slug);
+	return err_next(
+	    e, "take the key's fingerprint from the publisher's page and set repo-key in section [lxc] of "
+	       "nvdriver.conf, or go on with --no-toolkit");
+}
+
 int osrepo_choose(const struct os_release *os, const char *machine, const char *configured_url,
 		  struct osrepo *ret, struct err *e)
 {
@@ -171,11 +202,7 @@ int osrepo_choose(const struct os_release *os, const char *machine, const char *
 	(void)snprintf(o.march, sizeof(o.march), "%s", strcmp(machine, "aarch64") == 0 ? "sbsa" : machine);
 	o.tool = row->tool;
 	o.is_listed = is_listed(row, o.slug);
-	for (size_t i = 0; i < ARRAY_LEN(keys) && !o.key_file; i++)
-		if (fnmatch(keys[i].slug, o.slug, 0) == 0) {
-			o.key_file = keys[i].file;
-			o.fingerprint = keys[i].fingerprint;
-		}
+	key_choose(&o);
 	if (url_make(configured_url, &o) < 0)
 		return err_oom(e);
 	*ret = o;

@@ -22,8 +22,8 @@ struct osrepo {
 	char *url; /* owned; ends in "/" */
 	bool is_listed; /* the slug is in our table; else the first request decides */
 	bool url_ignored; /* the configured address is for another system: the vendor's is used */
-	const char *key_file; /* "3bf863cc.pub", below url */
-	const char *fingerprint; /* of that key: 40 digits or the key id; borrowed */
+	char key_file[16]; /* "3bf863cc.pub", below url; "" = not known */
+	const char *fingerprint; /* of that key: 40 digits or the key id; borrowed; NULL = not known */
 };
 void osrepo_done(struct osrepo *o);
 
@@ -31,6 +31,11 @@ void osrepo_done(struct osrepo *o);
  * system's slug in its path. ERR_LXC_OS for a system without one of the three package tools or without glibc. */
 int osrepo_choose(const struct os_release *os, const char *machine, const char *configured_url,
 		  struct osrepo *ret, struct err *e);
+/* Another key than the table's: a mirror that signs by itself, or a release whose key the table does not know (a guess would
+ * be a key nobody checked). Its file is named as the vendor names keys, by the last eight digits, unless the table says. */
+void osrepo_key_use(struct osrepo *o, const char *fingerprint);
+/* ERR_CUDA_KEY when no key is known for the repository. */
+int osrepo_key_check(const struct osrepo *o, struct err *e);
 /* The package tool alone, for a container that gets no toolkit. */
 int osrepo_tool_of(const struct os_release *os, enum osrepo_tool *ret, struct err *e);
 

@@ -230,7 +230,9 @@ static int repo_open(struct step *s, struct err *e)
 		log_warn("container %s is %s: %s is for another system, %s is used", s->ct->id, s->repo.slug,
 			 s->ct->conf.repo_url, s->repo.url);
 	if (s->ct->x->set->repo_key)
-		s->repo.fingerprint = s->ct->x->set->repo_key;
+		osrepo_key_use(&s->repo, s->ct->x->set->repo_key);
+	if (osrepo_key_check(&s->repo, e) < 0)
+		return -ERR_CUDA_KEY;
 	s->list_path = osrepo_list_path(&s->repo);
 	return s->list_path ? 0 : err_oom(e);
 }

@@ -27,7 +27,12 @@ static void test_table(void **state)
 		{ "ubuntu", "20.04", "x86_64", "apt", VENDOR "ubuntu2004/x86_64/", "3bf863cc.pub", true },
 		{ "ubuntu", "24.04", "x86_64", "apt", VENDOR "ubuntu2404/x86_64/", "3bf863cc.pub", true },
 		{ "ubuntu", "24.04", "aarch64", "apt", VENDOR "ubuntu2404/sbsa/", "3bf863cc.pub", true },
-		{ "ubuntu", "23.10", "x86_64", "apt", VENDOR "ubuntu2310/x86_64/", "3bf863cc.pub", false },
+		{ "ubuntu", "23.10", "x86_64", "apt", VENDOR "ubuntu2310/x86_64/", "", false },
+		{ "ubuntu", "22.04", "x86_64", "apt", VENDOR "ubuntu2204/x86_64/", "3bf863cc.pub", true },
+		/* Published after the keys were written down: a known repository, not a known key. */
+		{ "ubuntu", "26.04", "x86_64", "apt", VENDOR "ubuntu2604/x86_64/", "", true },
+		{ "debian", "14", "x86_64", "apt", VENDOR "debian14/x86_64/", "", false },
+		{ "debian", "11", "x86_64", "apt", VENDOR "debian11/x86_64/", "3bf863cc.pub", true },
 		{ "debian", "12", "x86_64", "apt", VENDOR "debian12/x86_64/", "3bf863cc.pub", true },
 		{ "debian", "13", "x86_64", "apt", VENDOR "debian13/x86_64/", "8793F200.pub", true },
 		{ "rocky", "9.4", "x86_64", "dnf", VENDOR "rhel9/x86_64/", "D42D0685.pub", true },
@@ -53,6 +58,29 @@ static void test_table(void **state)
 		assert_int_equal(o.is_listed, rows[i].listed);
 		assert_false(o.url_ignored);
 	}
+}
+
+static void test_unknown_key(void **state)
+{
+	static const char own[] = "0123456789ABCDEF0123456789ABCDEFDEADBEEF";
+	_cleanup_(osrepo_done) struct osrepo o = { 0 }, known = { 0 };
+	_cleanup_(err_done) struct err e = ERR_INIT;
+
+	(void)state;
+	assert_ok(choose("ubuntu", "26.04", "x86_64", NULL, &o, &e), &e);
+	assert_int_equal(osrepo_key_check(&o, &e), -ERR_CUDA_KEY);
+	assert_non_null(strstr(e.reason, "ubuntu2604"));
+	assert_non_null(strstr(e.next, "repo-key"));
+	osrepo_key_use(&o, own);
+	assert_int_equal(osrepo_key_check(&o, NULL), 0);
+	assert_string_equal(o.key_file, "DEADBEEF.pub");
+	assert_string_equal(o.fingerprint, own);
+	/* A mirror's key is served under the name of the one it replaces. */
+	assert_int_equal(choose("debian", "12", "x86_64", NULL, &known, NULL), 0);
+	assert_int_equal(osrepo_key_check(&known, NULL), 0);
+	osrepo_key_use(&known, own);
+	assert_string_equal(known.key_file, "3bf863cc.pub");
+	assert_string_equal(known.fingerprint, own);
 }
 
 static void test_refused(void **state)
@@ -313,7 +341,7 @@ static void test_rpm_files(void **state)
 	}
 }
 
-TEST_MAIN(cmocka_unit_test(test_table), cmocka_unit_test(test_refused), cmocka_unit_test(test_like),
-	  cmocka_unit_test(test_configured), cmocka_unit_test(test_driver_names),
+TEST_MAIN(cmocka_unit_test(test_table), cmocka_unit_test(test_unknown_key), cmocka_unit_test(test_refused),
+	  cmocka_unit_test(test_like), cmocka_unit_test(test_configured), cmocka_unit_test(test_driver_names),
 	  cmocka_unit_test(test_disable), cmocka_unit_test(test_locks), cmocka_unit_test(test_apt_files),
 	  cmocka_unit_test(test_wrong_key), cmocka_unit_test(test_rpm_files))
