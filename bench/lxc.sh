@@ -97,7 +97,7 @@ timed() { # COMMAND...: microseconds
 }
 install() { # MACHINE NUMBER DELIVERY
 	# shellcheck disable=SC2046 # names hold no blanks
-	"$nvdriver" --root "$1/host" --store "$1/store" lxc install $(names "$2") --delivery "$3" --level static --allow-missing-devices --offline
+	"$nvdriver" -q --root "$1/host" --store "$1/store" lxc install $(names "$2") --delivery "$3" --level static --allow-missing-devices --offline
 }
 # measure LABEL MACHINE DELIVERY NUMBER: one row
 measure() {
@@ -131,7 +131,7 @@ chmod 755 "$package/nvidia-installer"
 "$nvdriver" runfile pack -q "$package" -o "$work/NVIDIA-Linux-x86_64-$version.run" --compression gzip --level 1 >/dev/null
 rm -rf "$package"
 for m in copy reflink; do machine "$work/$m"; done
-"$nvdriver" --root "$work/copy/host" --store "$work/copy/store" lxc cache add "$work/NVIDIA-Linux-x86_64-$version.run" >/dev/null
+"$nvdriver" -q --root "$work/copy/host" --store "$work/copy/store" lxc cache add "$work/NVIDIA-Linux-x86_64-$version.run" >/dev/null
 # What all share is made once: views and the image.
 for m in copy reflink; do
 	start "$work/$m" 1

@@ -518,7 +518,7 @@ static int rollback_cmd(struct app *app, void *opts, int argc, char **argv, stru
 	if (r >= 0 && app->dry_run)
 		name = lxc_live_link(run.x, "previous");
 	else if (r >= 0)
-		r = lxc_live_rollback(run.x, &name, e);
+		r = lxc_rollback_all(run.x, &name, e);
 	if (r < 0)
 		return r;
 	if (app->json)
@@ -553,6 +553,9 @@ static int sync_cmd(struct app *app, void *opts, int argc, char **argv _unused_,
 		out_text("%s %s\n", ui_str(report, "result", "?"), ui_str(report, "current", ""));
 	if (r >= 0)
 		print_list("still using the old driver: ", json_object_get(report, "holders"), "text");
+	json_array_foreach (json_object_get(report, "containers"), i, one)
+		if (r >= 0)
+			print_result(one);
 	if (r >= 0)
 		json_array_foreach (json_object_get(report, "containers"), i, one)
 			print_result(one);

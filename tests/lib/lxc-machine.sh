@@ -81,14 +81,14 @@ ids_for_root() { # in the mount name-space of this test alone
 	done
 }
 
-# package VERSION OUT [OPTIONS THE INSTALLER LACKS]: a run file with libcuda, NVML and nvidia-smi of the real driver, under this
+# package VERSION OUT [OPTIONS THE INSTALLER LACKS]: a run file with libcuda, NVML, a library of OpenGL and nvidia-smi of the real driver, under this
 # version (of the same length) wherever they name one, and tests/lib/lxc-installer.
 package() {
 	local to=$work/package tree name
 	tree=$NVDRIVER_STORE/$(cat "$NVDRIVER_STORE/refs/driver/$version-x86_64")/root
 	rm -rf "$to"
 	mkdir -p "$to"
-	for name in libcuda.so libnvidia-ml.so; do cp "$tree/$name.$version" "$to/$name.$1"; done
+	for name in libcuda.so libnvidia-ml.so libnvidia-tls.so; do cp "$tree/$name.$version" "$to/$name.$1"; done
 	cp "$tree/nvidia-smi" "$to/"
 	chmod -R u+w "$to"
 	[ "$1" = "$version" ] || LC_ALL=C sed -i "s/${version//./\\.}/$1/g" "$to"/*
@@ -99,6 +99,8 @@ package() {
 		printf '%s.so.1 0000 UTILITY_LIB_SYMLINK NATIVE %s.so.%s MODULE:nvml\n%s.so.%s 0644 UTILITY_LIB NATIVE MODULE:nvml\n' \
 			"$name" "$name" "$1" "$name" "$1" >>"$to/.manifest"
 	done
+	# One that is asked for by a name with its version.
+	echo "libnvidia-tls.so.$1 0644 UTILITY_LIB NATIVE MODULE:nvml" >>"$to/.manifest"
 	echo 'nvidia-smi 0755 UTILITY_BINARY MODULE:nvml' >>"$to/.manifest"
 	"$NVDRIVER" runfile pack -q -f "$to" -o "$2" --compression gzip --level 1 >"$work/pack" 2>&1 || { cat "$work/pack"; echo "Bail out! no run file"; exit 1; }
 }

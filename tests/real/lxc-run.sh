@@ -186,12 +186,25 @@ wait $pid 2>/dev/null
 mode ""
 killed_rest "killed while the installer runs"
 check "the installer did not go on beside the next run" test ! -e "$lxcpath/ct/rootfs/run/stand-in-went-on"
+mode slow
+rm -f "$lxcpath/ct/rootfs/run/stand-in-waits"
+"$NVDRIVER" --root "$host" --json lxc install ct --delivery run --level static --allow-missing-devices --offline >"$work/out" 2>&1 &
+pid=$!
+for ((i = 0; i < 300; i++)); do
+	[ ! -e "$lxcpath/ct/rootfs/run/stand-in-waits" ] || break
+	sleep 0.1
+done
+kill -TERM $pid
+wait $pid 2>/dev/null
+check "SIGTERM while the installer runs is a failure" test "$?" != 0
+clean "and takes everything back before it ends"
+mode ""
 if command -v strace >/dev/null; then
 	strace -qq -o "$work/trace" -e trace=fsync "$NVDRIVER" --root "$host" lxc install ct --delivery run --level static --allow-missing-devices --offline >"$work/out" 2>&1
 	steps=$(grep -c '^fsync' "$work/trace")
 	run --root "$host" lxc remove ct
 	check "a run has many steps" test "$steps" -gt 20
-	for ((n = 1; n <= steps; n += (steps + 7) / 8)); do
+	for ((n = 1; n <= steps; n += (steps + 4) / 5)); do
 		{ strace -qq -o /dev/null -e trace=fsync -e inject=fsync:signal=KILL:when=$n "$NVDRIVER" --root "$host" lxc install ct \
 			--delivery run --level static --allow-missing-devices --offline >"$work/out" 2>&1; } 2>/dev/null
 		killed_rest "killed at step $n of $steps"
@@ -200,20 +213,53 @@ else
 	skip "killed at each step" "no strace"
 fi
 
-# -- the whole of the real driver --
+# -- all libraries of the real driver --
+tree=$NVDRIVER_STORE/$(cat "$NVDRIVER_STORE/refs/driver/$version-x86_64")/root
 whole=$work/whole
 mkdir -p "$whole"
 cp -al "$tree/." "$whole/" 2>/dev/null || cp -a "$tree/." "$whole/"
-rm -rf "$whole/nvidia-installer"
+rm -rf "$whole"/{kernel,kernel-open,firmware,html,nvoptix.bin,nvidia-installer}
+cp --remove-destination "$tree/.manifest" "$whole/.manifest"
+chmod u+w "$whole/.manifest"
+sed -i -E '/^(kernel|kernel-open|firmware|html)\/|^nvoptix\.bin /d' "$whole/.manifest"
 cp "$work/package/nvidia-installer" "$whole/"
 rm "$small"
 "$NVDRIVER" runfile pack -q "$whole" -o "$small" --compression none >"$work/pack" 2>&1 || { cat "$work/pack"; echo "Bail out! no run file"; exit 1; }
 give "$small"
 by_run; says
-equals "every file of the real driver" "$rc" 0
+equals "every library of the real driver" "$rc" 0
 inside ct nvidia-smi >"$work/smi" 2>&1
 equals "nvidia-smi runs" "$?" 9
 run --root "$host" lxc remove ct; says
 clean "and remove takes all of it"
+
+# -- through Proxmox VE's tool --
+mkdir -p "$host/etc/pve/lxc"
+cp "$top/tests/lib/pct" "$host/usr/sbin/pct"
+printf 'Package: pve-container\nStatus: install ok installed\nVersion: 5.2.3\n' >"$host/var/lib/dpkg/status"
+package "$version" "$small"
+give "$small"
+container 101
+mv "$lxcpath/101/config" "$lxcpath/101/config.base"
+printf 'arch: amd64\nhostname: ct101\n\n[snap]\narch: amd64\n' >"$host/etc/pve/lxc/101.conf"
+cp "$host/etc/pve/lxc/101.conf" "$work/101.before"
+pct="$host/usr/sbin/pct"
+run --root "$host" --json lxc install 101 --delivery run --level static --allow-missing-devices --offline; says
+equals "through pct" "$rc" 0
+"$pct" exec 101 -- nvidia-smi >"$work/smi" 2>&1
+equals "nvidia-smi runs" "$?" 9
+check "the run file is gone there too" test -z "$(ls "$lxcpath/101/rootfs/tmp")"
+"$pct" stop 101
+run --root "$host" lxc remove 101; says
+equals "remove" "$rc $("$pct" status 101)" "0 status: stopped"
+check "its uninstaller ran" test ! -e "$lxcpath/101/rootfs/usr/bin/nvidia-smi" -a ! -e "$lxcpath/101/rootfs/$lib/libcuda.so.$version"
+check "the configuration is as before, snapshots included" cmp "$host/etc/pve/lxc/101.conf" "$work/101.before"
+"$pct" start 101
+"$pct" exec 101 -- sh -c 'echo fails >/etc/stand-in'
+"$pct" stop 101
+run --root "$host" --json lxc install 101 --delivery run --level static --allow-missing-devices --offline
+equals "a failing installer" "$rc $(slug_of)" "7 container-installer-failed"
+equals "the container is stopped again, and its configuration as before" "$("$pct" status 101) $(cmp "$host/etc/pve/lxc/101.conf" "$work/101.before")" "status: stopped "
+check "nothing is left in it" test -z "$(find "$lxcpath/101/rootfs/tmp" "$lxcpath/101/rootfs/var/tmp" -mindepth 1)"
 
 finish

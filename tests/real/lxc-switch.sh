@@ -27,7 +27,7 @@ mounted() { (cd "$host/run/nvdriver/live" && ls -d [0-9]*-*) 2>/dev/null | sed '
 # A mapped container's root: idmapped mounts are not for overlays.
 mapped_root() { umount "$lxcpath/$1/rootfs" && cp -a --reflink=auto "$lxc_base/." "$lxcpath/$1/rootfs"; }
 
-for v in $v2 $v3; do package "$v" "$work/NVIDIA-Linux-x86_64-$v.run"; done
+for v in $v1 $v2 $v3; do package "$v" "$work/NVIDIA-Linux-x86_64-$v.run"; done
 give "$work"/NVIDIA-Linux-x86_64-*.run
 container plain
 container mapped mapped
@@ -41,6 +41,18 @@ done
 all=${#lxc_names[@]}
 equals "all have the first" "$(all_have)" "$all $v1"
 before=$(pids)
+# Two that have files of their own, one stopped, one running.
+own=(copied vendor)
+container copied
+container vendor
+lxc_names=(plain mapped)
+end_own() { for n in "${own[@]}"; do lxc-stop -k -P "$lxcpath" -n $n 2>/dev/null; done; lxc_machine_end; }
+trap end_own EXIT
+own_version() { ls "$lxcpath/$1/rootfs/$2" | sed -n 's/^libcuda\.so\.\([0-9]*\..*\)/\1/p' | xargs; }
+run --root "$host" lxc install copied --delivery tree --level static --allow-missing-devices --offline; says
+run --root "$host" lxc install vendor --delivery run --level static --allow-missing-devices --offline; says
+lxc-stop -k -P "$lxcpath" -n copied
+equals "two have files of their own" "$(own_version copied usr/lib/nvdriver/current/lib) $(own_version vendor usr/lib/x86_64-linux-gnu)" "$v1 $v1"
 
 # -- under load --
 declare -A loops
@@ -49,8 +61,13 @@ for n in "${lxc_names[@]}"; do
 	loops[$n]=$!
 done
 host_has "$v2"
-lxc sync
+lxc sync --level static --allow-missing-devices
 equals "sync after the host's driver changed" "$rc" 0
+equals "those with files of their own have it too" "$(own_version copied usr/lib/nvdriver/$v2/lib) $(own_version vendor usr/lib/x86_64-linux-gnu)" "$v2 $v2"
+equals "who was stopped is stopped" "$(lxc-info -P "$lxcpath" -n copied -sH) $(lxc-info -P "$lxcpath" -n vendor -sH)" "STOPPED RUNNING"
+run --root "$host" lxc remove copied vendor; says
+equals "and out again" "$rc $(own_version copied usr/lib/nvdriver/$v2/lib 2>/dev/null)$(own_version vendor usr/lib/x86_64-linux-gnu)" "0 "
+check "the loader knows a library whose name has the version" inside plain sh -c "ldconfig -p | grep -q 'libnvidia-tls.so.$v2'"
 equals "all have the second, without a restart" "$(all_have) $(pids)" "$all $v2 $before"
 lxc sync
 equals "a second sync" "$rc" 0
@@ -90,6 +107,7 @@ host_has "$v3"
 lxc sync --prepare "$v3"
 equals "prepared: nobody is switched yet" "$rc $(all_have)" "0 $all $v2"
 lxc sync
+check "who holds an older one is named" grep -q 'still using the old driver: .*dlopen-loop' "$work/out"
 equals "the third" "$rc $(all_have) $(pids)" "0 $all $v3 $before"
 equals "the first is still mounted: it is in use" "$(mounted)" "$v1 $v2 $v3"
 exec 7>&-

@@ -4,27 +4,190 @@
 #include "lxc-workflow.h"
 
 #include "devholders.h"
+#include "elffile.h"
+#include "fd.h"
 #include "log.h"
 #include "lxc-live.h"
 #include "lxc-state.h"
+#include "parse.h"
 #include "strbuf.h"
 #include "err-lxc.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define MAPS_MAX ((size_t)64 << 20)
+
+/* -- who still uses the driver before -- */
+
+static int holder_add(json_t *list, int pid, const char *comm)
+{
+	const json_t *o;
+	size_t i;
+
+	json_array_foreach (list, i, o)
+		if (json_integer_value(json_object_get(o, "pid")) == pid)
+			return 0;
+	return json_array_append_new(
+		   list, json_pack("{s:i, s:o}", "pid", pid, "text", json_sprintf("%d %s", pid, comm))) < 0
+		   ? -ENOMEM
+		   : 0;
+}
+
+/* A line of proc/<pid>/maps: a library of the shared directory, of another version than this. */
+static bool is_other_library(struct span line, const char *version)
+{
+	_cleanup_free_ char *text = span_dup(line);
+	const char *at = text ? strstr(text, "/" LXC_LIVE_DEST "/") : NULL;
+	const char *name = at ? strrchr(at, '/') : NULL, *so = name ? strstr(name, ".so.") : NULL;
+
+	return so && strchr(so + 4, '.') && version_is_valid(so + 4) && strcmp(so + 4, version) != 0;
+}
+
+static int process_look(const char *pid, const char *version, json_t *list)
+{
+	_cleanup_free_ char *maps = str_printf("/proc/%s/maps", pid),
+			    *comm = str_printf("/proc/%s/comm", pid), *text = NULL, *name = NULL;
+	struct span rest, line;
+	size_t len;
+
+	if (!maps || !comm)
+		return -ENOMEM;
+	if (read_file_at(AT_FDCWD, maps, MAPS_MAX, &text, &len) < 0)
+		return 0; /* gone, or no file of anybody's */
+	rest = (struct span){ text, len };
+	while (span_line(&rest, &line)) {
+		if (!is_other_library(line, version))
+			continue;
+		if (read_file_at(AT_FDCWD, comm, 4096, &name, &len) >= 0)
+			name[strcspn(name, "\n")] = '\0';
+		return holder_add(list, (int)strtol(pid, NULL, 10), name ? name : "?");
+	}
+	return 0;
+}
+
+static int library_users(const char *version, json_t *list)
+{
+	DIR *d = opendir("/proc");
+	const struct dirent *de;
+	int r = 0;
+
+	while (d && r >= 0 && (de = readdir(d)))
+		if (de->d_name[0] >= '1' && de->d_name[0] <= '9')
+			r = process_look(de->d_name, version, list);
+	if (d)
+		(void)closedir(d);
+	return r;
+}
+
 /* Processes that opened the old libraries keep them until they end, and their driver calls fail. */
-static int holders_report(const struct lxc *x, json_t *report)
+static int holders_report(const struct lxc *x, const char *version, json_t *report)
 {
 	struct devholders d = DEVHOLDERS_INIT;
 	json_t *list = json_array();
-	int r = devholders_find(x->en->host, "/dev/nvidia", &d);
+	int r = list ? devholders_find(x->en->host, "/dev/nvidia", &d) : -ENOMEM;
 
-	for (size_t i = 0; r >= 0 && list && i < d.n; i++)
-		(void)json_array_append_new(list, json_pack("{s:i, s:o}", "pid", d.v[i].pid, "text",
-							    json_sprintf("%d %s", d.v[i].pid, d.v[i].comm)));
+	for (size_t i = 0; r >= 0 && i < d.n; i++)
+		r = holder_add(list, d.v[i].pid, d.v[i].comm);
 	devholders_done(&d);
+	if (list && library_users(version, list) == -ENOMEM)
+		return -ENOMEM;
 	return list ? json_object_set_new(report, "holders", list) : -ENOMEM;
+}
+
+/* -- the loader's cache -- */
+
+static int soname_push(int dirfd, const char *name, char ***ret)
+{
+	_cleanup_close_ int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	_cleanup_free_ char *soname = NULL;
+	struct elf elf;
+
+	if (fd < 0 || elf_open(fd, &elf) < 0 || elf_dynamic(&elf, &soname, NULL) < 0 || !soname)
+		return 0;
+	return strv_push(ret, soname);
+}
+
+/* What the loader of a container would know of one driver. */
+static int sonames_of(int live, const char *name, char ***ret)
+{
+	_cleanup_free_ char *path = name ? str_printf("%s/lib", name) : NULL;
+	_cleanup_close_ int fd = path && live >= 0 ? dir_open_at(live, path) : -EBADF;
+	int copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3), r = 0;
+	DIR *d = copy < 0 ? NULL : fdopendir(copy);
+	const struct dirent *de;
+
+	while (d && r >= 0 && (de = readdir(d)))
+		r = soname_push(fd, de->d_name, ret);
+	if (d)
+		(void)closedir(d);
+	if (*ret)
+		strv_sort(*ret);
+	return r;
+}
+
+static bool loads_the_same(const struct lxc *x, const char *old, const char *new)
+{
+	_cleanup_close_ int live = lxc_live_open(x);
+	_cleanup_strv_ char **a = NULL, **b = NULL;
+	char **p, **q;
+
+	if (sonames_of(live, old, &a) < 0 || sonames_of(live, new, &b) < 0)
+		return false;
+	for (p = a, q = b; p && q && *p && *q && strcmp(*p, *q) == 0; p++, q++)
+		;
+	return !(p && *p) && !(q && *q);
+}
+
+static bool has_own_files(const json_t *record)
+{
+	const char *d = json_string_value(json_object_get(record, "delivery"));
+
+	return d && strcmp(d, "shared") != 0 && strcmp(d, "auto") != 0;
+}
+
+static int cache_rebuild(const struct lxc *x, const char *id, struct err *e)
+{
+	char *const argv[] = { (char *)"ldconfig", NULL };
+	_cleanup_(lxc_facts_done) struct lxc_facts facts = { 0 };
+	int r = x->backend->ops->facts(x->backend, id, &facts, e);
+
+	if (r < 0 || facts.state != LXC_RUNNING)
+		return r;
+	return lxc_run(x->backend, id, "rebuilding the loader's cache", argv, 0, NULL, e);
+}
+
+/* Some libraries have their version in the name they are asked for by: after a switch the loader must learn the new ones. A
+ * container that is stopped now learns them when something is installed into it, or at the next switch. */
+static void caches_follow(const struct lxc *x, const char *old, const char *new)
+{
+	_cleanup_strv_ char **ids = NULL;
+
+	if (!old || loads_the_same(x, old, new) || lxc_record_ids(x, &ids, NULL) < 0)
+		return;
+	for (char **id = ids; id && *id; id++) {
+		_cleanup_free_ char *target = str_printf("lxc-%s", *id);
+		_cleanup_(err_done) struct err own = ERR_INIT;
+		json_auto_t *record = NULL;
+
+		if (!target || lxc_record_read(x, target, &record, NULL) < 0 || !record ||
+		    has_own_files(record))
+			continue;
+		if (cache_rebuild(x, *id, &own) < 0)
+			log_warn("container %s: %s", *id, own.reason ? own.reason : "?");
+	}
+}
+
+int lxc_rollback_all(const struct lxc *x, char **ret_name, struct err *e)
+{
+	_cleanup_free_ char *old = lxc_live_link(x, "current");
+	int r = lxc_live_rollback(x, ret_name, e);
+
+	if (r >= 0)
+		caches_follow(x, old, *ret_name);
+	return r;
 }
 
 int lxc_host_nodes_make(const struct lxc *x, struct err *e)
@@ -46,7 +209,7 @@ static int shared_switch(const struct lxc *x, const char *version, bool only_pre
 			 struct err *e)
 {
 	const struct lxc_ct_config none = { 0 };
-	_cleanup_free_ char *name = NULL;
+	_cleanup_free_ char *name = NULL, *old = lxc_live_link(x, "current");
 	char view_id[65];
 	int r = lxc_live_prepare(x, &none, version, view_id, e);
 
@@ -56,6 +219,8 @@ static int shared_switch(const struct lxc *x, const char *version, bool only_pre
 		r = lxc_live_switch(x, name, e);
 	if (r < 0)
 		return r;
+	if (r > 0 && !only_prepare)
+		caches_follow(x, old, name);
 	(void)json_object_set_new(report, "current", json_string(name));
 	(void)json_object_set_new(report, "result",
 				  json_string(only_prepare ? "prepared"
@@ -64,14 +229,14 @@ static int shared_switch(const struct lxc *x, const char *version, bool only_pre
 	return r;
 }
 
-static bool has_own_files(const json_t *record)
+static bool is_stopped(const struct lxc *x, const char *id)
 {
-	const char *d = json_string_value(json_object_get(record, "delivery"));
+	_cleanup_(lxc_facts_done) struct lxc_facts facts = { 0 };
 
-	return d && strcmp(d, "shared") != 0 && strcmp(d, "auto") != 0;
+	return x->backend->ops->facts(x->backend, id, &facts, NULL) >= 0 && facts.state == LXC_STOPPED;
 }
 
-/* Containers with files of their own are installed again, one after another. */
+/* Containers with files of their own are installed again, one after another; who was stopped is stopped again. */
 static int reinstall(const struct lxc *x, json_t *report, struct err *e)
 {
 	_cleanup_strv_ char **ids = NULL;
@@ -84,15 +249,19 @@ static int reinstall(const struct lxc *x, json_t *report, struct err *e)
 		json_auto_t *record = NULL;
 		struct lxc one = *x;
 		struct lxc_result result;
+		bool stopped;
 
 		if (!target || lxc_record_read(x, target, &record, NULL) < 0 || !has_own_files(record))
 			continue;
 		(void)lxc_delivery_parse(json_string_value(json_object_get(record, "delivery")),
 					 &opt.delivery);
 		one.opt = &opt;
+		stopped = is_stopped(x, *id);
 		status |= lxc_install(&one, id, 1, LXC_STEP_DEVICES | LXC_STEP_DRIVER, &result, NULL);
 		(void)json_array_append(list, result.report);
 		lxc_result_done(&result);
+		if (stopped && !is_stopped(x, *id))
+			(void)x->backend->ops->stop(x->backend, *id, NULL);
 	}
 	(void)json_object_set_new(report, "containers", list);
 	return r < 0 ? r : status ? 8 : 0;
@@ -115,7 +284,7 @@ int lxc_sync(const struct lxc *x, const char *prepare_version, json_t *report, s
 		r = shared_switch(x, version, prepare_version != NULL, report, e);
 	if (r < 0 || prepare_version)
 		return r < 0 ? r : 0;
-	if (r > 0 && holders_report(x, report) < 0)
+	if (r > 0 && holders_report(x, version, report) < 0)
 		return err_oom(e);
 	if (lxc_live_prune(x, NULL) > 0)
 		log_info("earlier drivers nobody uses were unmounted");
