@@ -88,7 +88,7 @@ static void print_banner(const struct step1 *s)
 		 s->machine.kernel);
 }
 
-static json_t *card_json(const struct step1 *s)
+json_t *vgpu_card_json(const struct step1 *s)
 {
 	const struct card *c = s->has_card ? &s->cards.v[s->card] : NULL;
 
@@ -108,7 +108,7 @@ static json_t *report_new(const struct step1 *s, bool dry_run)
 	return json_pack("{s:b, s:s, s:s, s:s?, s:s?, s:o, s:o, s:[]}", "dry_run", (int)dry_run,
 			 "pve_version", s->machine.pve_version, "kernel", s->machine.kernel, "branch",
 			 s->driver ? s->driver->branch : NULL, "kernel_to_pin", s->kernel.release, "card",
-			 card_json(s), "notes", notes, "groups");
+			 vgpu_card_json(s), "notes", notes, "groups");
 }
 
 /* Whose work is fetched, before it is. */

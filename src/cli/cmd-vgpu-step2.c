@@ -32,13 +32,11 @@ static void run_done(struct run *r)
 static int report_new(struct run *r, struct err *e)
 {
 	const struct step2 *t = &r->t;
-	const struct card *c = &t->s.cards.v[t->s.card];
 
-	r->report =
-	    json_pack("{s:b, s:s, s:s, s:s, s:s, s:s?, s:s?, s:[]}", "dry_run", (int)r->app->dry_run,
-		      "pve_version", t->s.machine.pve_version, "kernel", t->s.machine.kernel, "card",
-		      c->pci.address, "support", card_support_word(t->s.support), "branch", step2_branch(t),
-		      "version", t->s.driver ? t->s.driver->version : NULL, "groups");
+	r->report = json_pack("{s:b, s:s, s:s, s:o, s:s?, s:s?, s:[]}", "dry_run", (int)r->app->dry_run,
+			      "pve_version", t->s.machine.pve_version, "kernel", t->s.machine.kernel, "card",
+			      vgpu_card_json(&t->s), "branch", step2_branch(t), "version",
+			      t->s.driver ? t->s.driver->version : NULL, "groups");
 	return r->report ? 0 : err_oom(e);
 }
 

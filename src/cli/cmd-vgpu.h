@@ -64,6 +64,9 @@ const char *vgpu_beside_program(const char *name, char path[PATH_MAX]);
  * of things nothing stronger has said. */
 int vgpu_import_state(const struct vgpu_common *o, struct vgpu_state *st, struct err *e);
 
+/* {address, device_id, name, support} of the chosen card; null without one, NULL without memory. */
+json_t *vgpu_card_json(const struct step1 *s);
+
 /* One group's plan: shown (1 when there was something to show), or applied and noted in the state and the report's "groups"
  * (1 when anything was done). Both are 0 for a plan without work. */
 int vgpu_show_plan(struct app *app, const char *group, struct plan *p, json_t *report, struct err *e);
