@@ -222,7 +222,7 @@ int vgpu_apply_plan(struct app *app, const char *group, struct plan *p, struct v
 	log_info("%s", p->title);
 	r = plan_apply(p, &app->engine->state, app->engine->host, app->engine->lock_timeout_s, &txid, e);
 	if (r <= 0)
-		return r < 0 ? err_wrap(e, "%s", p->title) : 0;
+		return r;
 	if (!app->json)
 		for (size_t i = 0; i < p->n_ops; i++)
 			if (strncmp(p->ops[i].sentence, "(when", 5) != 0)

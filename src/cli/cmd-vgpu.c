@@ -167,7 +167,7 @@ static int take_away(struct back *b, const struct leftover *l, struct plan *p, s
 	r = plan_apply(p, &b->app->engine->state, b->app->engine->host, b->app->engine->lock_timeout_s, NULL,
 		       e);
 	if (r < 0)
-		return err_wrap(e, "%s", p->title);
+		return r;
 	return json_array_append_new(b->report, json_string(l->name)) < 0 ? err_oom(e) : 0;
 }
 

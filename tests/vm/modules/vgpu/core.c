@@ -98,4 +98,4 @@ EXPORT_SYMBOL(nvidia_vgpu_host);
 module_pci_driver(core_driver);
 MODULE_DESCRIPTION("Test stand-in for the vGPU host's core module");
 MODULE_LICENSE("GPL");
-MODULE_VERSION("550.144.02");
+MODULE_VERSION(VGPU_VERSION);

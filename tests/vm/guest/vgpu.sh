@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=dash
+devices=/sys/bus/pci/devices
+pf=$devices/0000:41:00.0
+vf=$devices/0000:41:00.1
+export NVDRIVER_DATADIR=/data
+put() { printf '%s' "$1" 2>/dev/null >"$2"; }
+nv() { exits "$1" "$2" nvdriver --store /store vgpu "$3" $4 $5 $6 $7 $8; }
+ran() { has "$1" "$(cat /tmp/commands)" "$2"; }
+
+# A Proxmox VE host: what step 1 reads of it.
+mkdir -p /etc/apt/sources.list.d /etc/apt/trusted.gpg.d /etc/default /etc/systemd/system /var/lib/dpkg /var/log /boot /usr/bin /usr/local/sbin
+echo 'VERSION_CODENAME=bookworm' >/etc/os-release
+printf 'GRUB_CMDLINE_LINUX_DEFAULT="quiet intel_iommu=on iommu=pt"\n' >/etc/default/grub
+: >/etc/apt/trusted.gpg.d/proxmox-release-bookworm.gpg
+: >/etc/modules
+for package in pve-manager build-essential dkms mdevctl pve-nvidia-vgpu-helper "linux-headers-$(uname -r)"; do
+	printf 'Package: %s\nStatus: install ok installed\nVersion: 8.1.4\n\n' "$package"
+done >/var/lib/dpkg/status
+for tool in pveversion pvesubscription apt-get apt-cache update-grub update-initramfs systemctl lspci mokutil dkms make cc; do
+	ln -s /tool.sh /usr/local/sbin/$tool
+done
+driver=/root/NVIDIA-Linux-x86_64-535.309.01-vgpu-kvm.run
+
+exits "a card with SR-IOV appears" 0 insmod /fakegpu.ko ids=0x20b510de domain=0 busnr=0x41 vfs=4
+
+echo "mediated devices"
+nv "step 1" 0 step 1 --yes --branch 16.14
+nv "step 2" 0 step 2 --yes --file $driver
+has "runs the vendor's installer with its options" "$(cat /var/log/nvidia-installer.log)" "--dkms"
+is "which loads the modules" "$(cat /sys/module/nvidia/version)" 535.309.01
+has "the unit is ours where the vendor's is missing" "$(cat /etc/systemd/system/nvdriver-sriov.service)" "sriov-manage -e ALL"
+is "virtual functions are on, although the first try came too early" "$(cat $pf/sriov_numvfs)" 4
+ran "for it is tried again" "systemctl restart nvdriver-sriov.service"
+nv "a second run" 0 step 2 --yes
+has "finds nothing to do" "$OUT" "nothing to do"
+exits "status" 0 nvdriver --store /store vgpu status
+has "sees the card with its functions" "$OUT" "0000:41:00.0  10de:20b5  A100 PCIe 80GB, vGPU Native, driver nvidia"
+has "and the kernel's types" "$OUT" "type          0000:41:00.1  nvidia-256"
+run nvdriver --store /store --json vgpu doctor
+has "the doctor finds them" "$OUT" "8 vGPU types are offered"
+uuid=00000000-0000-0000-0000-000000000101
+exits "a guest's vGPU is made" 0 put $uuid $vf/mdev_supported_types/nvidia-259/create
+refuses "under it the driver is not replaced" 1 vgpu-in-use --store /store vgpu upgrade --yes
+has "the guest is named" "$(json reason)" "virtual machine 101"
+refuses "nor removed" 1 vgpu-in-use --store /store vgpu remove --yes
+exits "the vGPU goes" 0 put 1 /sys/bus/mdev/devices/$uuid/remove
+nv "then all is taken back" 0 remove --yes
+is "the modules are gone" "$(nvidia_modules)" ""
+is "and the uninstaller, the unit and the lists" "$(ls /usr/bin/nvidia-uninstall /etc/systemd/system/nvdriver-sriov.service /etc/modprobe.d/nvdriver-vgpu.conf 2>/dev/null)" ""
+
+echo "the vendor's own files"
+mkdir -p /etc/modprobe.d
+echo 'options nvidia vendor_vfio=1' >/etc/modprobe.d/test.conf
+mv "/lib/modules/$(uname -r)/kernel/mdev.ko" /root/
+nv "step 1" 0 step 1 --yes --branch 16.14
+touch /tmp/installer-fails
+refuses "an installer that fails" 7 host-driver-install-failed --store /store vgpu step 2 --yes --file $driver
+rm /tmp/installer-fails /usr/bin/nvidia-smi
+nv "step 2 goes on" 0 step 2 --yes
+has "with types in files of each function" "$OUT" "that mdevctl shows none is normal here"
+exits "status" 0 nvdriver --store /store vgpu status
+has "lists them" "$OUT" "nvidia-566  NVIDIA L40S-8Q"
+exits "a type is chosen" 0 put 566 $vf/nvidia/current_vgpu_type
+refuses "and keeps the driver" 1 vgpu-in-use --store /store vgpu upgrade --yes
+has "named by type and function" "$(json reason)" "type nvidia-566 on 0000:41:00.1"
+put 0 $vf/nvidia/current_vgpu_type
+nv "all is taken back" 0 undo
+is "nothing is loaded" "$(nvidia_modules)" ""
+finish

@@ -1,0 +1,40 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Both steps of the vGPU host on a running kernel: a stand-in installer that takes the vendor's options loads stand-in modules,
+# the card makes virtual functions, and types show as mediated devices and as the vendor's own files.
+. "$(dirname "$0")/lib.sh"
+
+kernel_use amd64
+modules_build fakegpu
+fakegpu=$MODULES/fakegpu.ko
+modules_build vgpu VGPU_VERSION=535.309.01
+
+tree=$WORK/tree
+mkdir -p "$tree/kernel"
+cp "$MODULES"/*.ko "$tree/kernel/"
+cp "$VM_DIR/guest/vgpu/nvidia-installer" "$tree/"
+{
+	printf '%s\n' 'NVIDIA Accelerated Graphics Driver for Linux-x86_64' 535.309.01 ' ' 'nvidia nvidia-vgpu-vfio ' ' ' ' ' ./kernel/ \
+		./kernel/precompiled/ 'nvidia-installer 0755 INSTALLER_BINARY'
+	for module in "$tree"/kernel/*.ko; do
+		echo "kernel/${module##*/} 0644 KERNEL_MODULE_SRC INHERIT_PATH_DEPTH:1 MODULE:resman"
+	done
+} >"$tree/.manifest"
+driver=$WORK/NVIDIA-Linux-x86_64-535.309.01-vgpu-kvm.run
+"$NVDRIVER" runfile pack "$tree" -o "$driver" --kind vgpu-kvm --compression gzip >/dev/null
+
+# The tables are made when the program is built.
+for build in "${NVDRIVER%/src/cli/nvdriver}" "$CACHE/nvdriver-build"; do
+	[ ! -e "$build/data/gpu_info.db" ] || tables=$build/data/gpu_info.db
+done
+sqlite=$(ldconfig -p | sed -n 's/.*libsqlite3\.so\.0 .* => //p' | head -n 1)
+[ -n "$sqlite" ] || tap_cannot_run "no libsqlite3"
+
+INITRAMFS=$WORK/initramfs
+# shellcheck disable=SC2046 # pairs hold no blanks
+guest_initramfs "$INITRAMFS" "$VM_DIR/guest/vgpu.sh" "$fakegpu:/fakegpu.ko" "$VM_DIR/guest/vgpu/tool.sh:/tool.sh" "$driver:/root/${driver##*/}" \
+	"$tables:/data/gpu_info.db" "$sqlite:$sqlite" /usr/bin/cksum:/usr/bin/cksum $(program_libs "$sqlite" /usr/bin/cksum) $(kernel_modules mdev vfio_iommu_type1)
+GUEST_MEMORY=1024 guest_run vgpu "intel_iommu=on iommu=pt" -device intel-iommu -device e1000e >"$WORK/result"
+tap_guest vgpu <"$WORK/result"
+tap_done
