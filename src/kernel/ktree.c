@@ -380,12 +380,16 @@ static int open_output(int root_fd, const char *output, const struct ktree_searc
 static int open_named(const struct ktree_search *w, struct ktree **ret, struct err *e)
 {
 	_cleanup_close_ int root_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* As the user wrote them: seen from the working directory. One that is not there is reported by its own name. */
+	_cleanup_free_ char *source = w->source ? realpath(w->source, NULL) : NULL;
+	_cleanup_free_ char *output = w->output ? realpath(w->output, NULL) : NULL;
+	const char *s = source ? source : w->source, *o = output ? output : w->output;
 
 	if (root_fd < 0)
 		return err_errno(e, -errno, "/");
-	if (w->source && w->output)
-		return ktree_open_at(root_fd, w->source, w->output, w->release, w->arch, ret, e);
-	return open_output(root_fd, w->source ? w->source : w->output, w, ret, e);
+	if (s && o)
+		return ktree_open_at(root_fd, s, o, w->release, w->arch, ret, e);
+	return open_output(root_fd, s ? s : o, w, ret, e);
 }
 
 /* lib/modules/R/{build,source} below a root; both are used when both exist (a split tree). */

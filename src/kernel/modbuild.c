@@ -311,9 +311,13 @@ static int check_make_path(const char *path, struct err *e)
 {
 	for (const char *p = path; *p; p++)
 		if (!strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._+,@-", *p)) {
-			err_set(e, ERR_MODULE_BUILD,
-				"\"%s\": a kernel build cannot work in a path with '%c' in it", path, *p);
-			return err_object(e, "%s", path);
+			err_set(
+			    e, ERR_MODULE_BUILD,
+			    "\"%s\": a kernel build cannot work in a path with the character 0x%02x in it",
+			    path, (unsigned char)*p);
+			(void)err_object(e, "%s", path);
+			return err_next(e,
+					"name a store whose path is plain letters and digits with --store");
 		}
 	return 0;
 }
