@@ -347,12 +347,25 @@ static void opts_done(const struct cmd *cmd, void *opts)
 	free(opts);
 }
 
+/* Records and JSON hold names as text, so one that is none is refused before anything is done. */
+static int words_check(int argc, char **argv, struct err *e)
+{
+	for (int i = 0; i < argc; i++) {
+		json_auto_t *text = json_string(argv[i]);
+
+		if (!text)
+			return err_set(e, ERR_NAME_NOT_TEXT, "word %d of the command line is not UTF-8", i);
+	}
+	return 0;
+}
+
 /* argv[0] is the verb's last word. */
 static int app_run(struct app *app, const struct cmd *cmd, int argc, char **argv)
 {
 	_cleanup_(err_done) struct err e = ERR_INIT;
 	struct opt_set set = { .shorts = ":" };
-	char verb[64];
+	char verb[64], **given = argv;
+	const int words = argc;
 	void *opts;
 	_cleanup_(config_done) struct config config = { 0 };
 	int r, n;
@@ -373,6 +386,8 @@ static int app_run(struct app *app, const struct cmd *cmd, int argc, char **argv
 		r = err_set(&e, ERR_USAGE, n < cmd->min_args ? "needs %s" : "takes %s, not more",
 			    cmd->args ? cmd->args : "no arguments");
 	argv += r < 0 ? 0 : r;
+	if (r >= 0)
+		r = words_check(words, given, &e);
 	if (r >= 0)
 		r = app_configure(app, cmd, opts, &config, &e);
 	if (r >= 0)
