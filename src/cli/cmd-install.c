@@ -227,8 +227,21 @@ static int apply_plan(struct app *app, struct plan *p, json_t *report, struct er
 	return r < 0 ? r : report_installed(app, p, txid, report, e);
 }
 
+/* The plan is made of what is seen now, so nobody may change that before it is applied. */
+static int claim_target(struct app *app, struct lock *ret, struct err *e)
+{
+	_cleanup_free_ char *target = NULL;
+	struct engine *en = app->engine;
+	int r = app->dry_run ? 0 : userspace_target_name(en->host, &target, e);
+
+	return r < 0 || app->dry_run
+		   ? r
+		   : plan_target_claim(&en->state, target, true, en->lock_timeout_s, ret, e);
+}
+
 static int install_tree(struct app *app, const struct install_opts *o, const char *version, struct err *e)
 {
+	_cleanup_(lock_release) struct lock claim = LOCK_INIT;
 	_cleanup_(pick_done) struct pick pick = { 0 };
 	_cleanup_(plan_freep) struct plan *p = NULL;
 	_cleanup_close_ int tree_fd = -EBADF;
@@ -251,7 +264,9 @@ static int install_tree(struct app *app, const struct install_opts *o, const cha
 	q.tree_id = pick.id;
 	q.tree_record = record;
 	q.arch = pick.name;
-	r = path ? userspace_plan_install(app->engine->host, &q, &p, &report, e) : err_oom(e);
+	r = path ? claim_target(app, &claim, e) : err_oom(e);
+	if (r >= 0)
+		r = userspace_plan_install(app->engine->host, &q, &p, &report, e);
 	if (r >= 0)
 		r = apply_plan(app, p, report, e);
 	json_decref(record);

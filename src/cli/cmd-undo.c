@@ -52,6 +52,7 @@ static int undo_cmd(struct app *app, void *opts, int argc, char **argv, struct e
 	const char *id = argc > 0 ? argv[0] : NULL;
 	_cleanup_(strbuf_done) struct strbuf show = STRBUF_INIT(STRBUF_TEXT_MAX);
 	_cleanup_free_ char *target = o->target ? strdup(o->target) : NULL;
+	_cleanup_(lock_release) struct lock claim = LOCK_INIT;
 	json_t *list = NULL;
 	int r = 0;
 
@@ -63,6 +64,9 @@ static int undo_cmd(struct app *app, void *opts, int argc, char **argv, struct e
 			r = target_find(list, id, &target, e);
 		json_decref(list);
 	}
+	if (r >= 0 && !app->dry_run)
+		r = plan_target_claim(&app->engine->state, target, false, app->engine->lock_timeout_s, &claim,
+				      e);
 	if (r >= 0)
 		r = plan_undo(&app->engine->state, target, id, o->force, app->dry_run, &show, e);
 	if (r < 0)

@@ -42,6 +42,9 @@ static int look_at(size_t i, void *arg)
 
 	if (r >= 0)
 		r = place_is_wanted(k->root_fd, &p, &k->l->v[i]);
+	/* What another run takes away while we look, for a plan that is only shown, is not as wanted. */
+	if (r == -ENOENT)
+		return LOOK_DIFFERS;
 	return r < 0 ? r : r == 0 ? LOOK_DIFFERS : 0;
 }
 

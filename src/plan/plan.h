@@ -108,6 +108,12 @@ int plan_recover(const struct plan_state *st, struct err *e);
 int plan_undo(const struct plan_state *st, const char *target, const char *txid, bool force, bool dry_run,
 	      struct strbuf *show, struct err *e);
 
+/* Held from looking at a target until the plan made of what was seen is applied or taken back: nobody else plans for it
+ * meanwhile. plan_apply() and plan_undo() take the target's own lock besides. Waits up to timeout_s, then ERR_LOCKED. A target
+ * that is not there yet is made, or with create false ERR_UNDO_NOTHING. */
+int plan_target_claim(const struct plan_state *st, const char *target, bool create, unsigned timeout_s,
+		      struct lock *ret, struct err *e);
+
 /* Gives up a target whose root is gone (ERR_TARGET_EXISTS while it is there): drops its interrupted runs, which can be taken
  * back nowhere. Its directory below targets/ is the store's to remove, under the lock returned here. dry_run only asks. */
 int plan_target_abandon(const struct plan_state *st, const char *target, bool dry_run, struct lock *ret_lock,

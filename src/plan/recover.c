@@ -37,16 +37,29 @@ int target_dir(int target_fd, const char *name, struct err *e)
 	return fd < 0 ? err_errno(e, fd, "cannot open the directory %s of a target", name) : fd;
 }
 
-int target_lock(int target_fd, const char *target, unsigned timeout_s, struct lock *ret, struct err *e)
+static int lock_take(int target_fd, const char *name, const char *target, unsigned timeout_s,
+		     struct lock *ret, struct err *e)
 {
-	int r =
-	    lock_file_at(target_fd, "lock", timeout_s > INT32_MAX / 1000 ? -1 : (int)timeout_s * 1000, ret);
+	int r = lock_file_at(target_fd, name, timeout_s > INT32_MAX / 1000 ? -1 : (int)timeout_s * 1000, ret);
 
 	if (r == -EAGAIN) {
 		(void)err_set(e, ERR_LOCKED, "another run is changing the target %s", target);
 		return err_object(e, "%s", target);
 	}
 	return r < 0 ? err_errno(e, r, "cannot lock the target %s", target) : 0;
+}
+
+int target_lock(int target_fd, const char *target, unsigned timeout_s, struct lock *ret, struct err *e)
+{
+	return lock_take(target_fd, "lock", target, timeout_s, ret, e);
+}
+
+int plan_target_claim(const struct plan_state *st, const char *target, bool create, unsigned timeout_s,
+		      struct lock *ret, struct err *e)
+{
+	_cleanup_close_ int fd = target_open(st, target, create, e);
+
+	return fd < 0 ? fd : lock_take(fd, "claim", target, timeout_s, ret, e);
 }
 
 static int undone_record(const struct plan_state *st, const struct journal *j, struct err *e)

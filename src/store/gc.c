@@ -17,6 +17,8 @@
 
 #define RECORD_SIZE_MAX ((size_t)256 << 20)
 
+#define MARK_TRIES 1000
+
 static const enum store_kind swept[] = { STORE_PACKAGE, STORE_TREE,   STORE_IMAGE, STORE_KERNEL,
 					 STORE_PROBE,	STORE_OBJECT, STORE_MODULE };
 
@@ -162,7 +164,7 @@ static int state_mark(const struct tree_entry *entry, void *arg)
 	return file_mark(h, entry->dirfd, entry->name);
 }
 
-static int roots_mark(struct heap *h)
+static int roots_mark_once(struct heap *h)
 {
 	static const char *const dirs[] = { "targets", "journal" };
 	int r;
@@ -175,6 +177,16 @@ static int roots_mark(struct heap *h)
 
 		r = dir < 0 ? dir : tree_walk(dir, TREE_AS_READ, state_mark, h);
 	}
+	return r;
+}
+
+/* Others work on their targets meanwhile: where something went away under the walk, it may stand elsewhere now. */
+static int roots_mark(struct heap *h)
+{
+	int r = -ENOENT;
+
+	for (unsigned i = 0; r == -ENOENT && i < MARK_TRIES; i++)
+		r = roots_mark_once(h);
 	return r < 0 ? err_errno(h->e, r, "cannot tell what is in use in %s", h->s->path) : 0;
 }
 

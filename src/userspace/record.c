@@ -179,6 +179,7 @@ static int compare(int root_fd, const json_t *entry, bool read)
 	_cleanup_close_ int parent = -EBADF;
 	const char *name;
 	struct stat st;
+	int r;
 
 	parent = path_open_parent(root_fd, text_of(entry, "path"), false, PATH_IN_ROOT, &name);
 	if (parent == -ENOENT || parent == -ENOTDIR)
@@ -187,8 +188,9 @@ static int compare(int root_fd, const json_t *entry, bool read)
 		return parent;
 	if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? RECORD_MISSING : -errno;
-	return strcmp(text_of(entry, "type"), "link") == 0 ? compare_link(parent, name, entry)
-							   : compare_file(parent, name, &st, entry, read);
+	r = strcmp(text_of(entry, "type"), "link") == 0 ? compare_link(parent, name, entry)
+							: compare_file(parent, name, &st, entry, read);
+	return r == -ENOENT ? RECORD_MISSING : r; /* it went away while we looked */
 }
 
 int record_compare(int root_fd, const json_t *entry)

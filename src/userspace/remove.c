@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#define LOCK_WAIT_S 10
+
 static const char *text_of(const json_t *o, const char *key)
 {
 	return json_string_value(json_object_get(o, key)) ?: "";
@@ -68,11 +70,17 @@ static int undo_all(const struct plan_state *st, const char *target, bool dry_ru
 int userspace_remove(const struct host *h, const struct plan_state *st, bool dry_run, json_t *report,
 		     struct strbuf *show, struct err *e)
 {
+	_cleanup_(lock_release) struct lock claim = LOCK_INIT;
 	_cleanup_free_ char *target = NULL;
 	unsigned n = 0;
 	int r;
 
 	r = userspace_target_name(h, &target, e);
+	/* What another run put on top meanwhile would stay behind. */
+	if (r >= 0 && !dry_run)
+		r = plan_target_claim(st, target, false, LOCK_WAIT_S, &claim, e);
+	if (r == -ERR_UNDO_NOTHING)
+		r = 0;
 	if (r >= 0)
 		r = list_kept(h, report, e);
 	if (r >= 0)
