@@ -53,6 +53,8 @@ struct bed {
 	int next_pid;
 	bool quiet_waits; /* leave waits out of the record */
 	unsigned compilers; /* times make was run */
+	unsigned effects, fail_at; /* the effect of that number fails; 0 = none */
+	bool failed; /* one did */
 	void (*on_wait)(struct bed *b);
 };
 
@@ -128,6 +130,13 @@ static inline bool bed_is_loaded(const struct bed *b, const char *name)
 	return b->loaded && strv_contains(b->loaded, name);
 }
 
+/* Mounts, module calls and programs count; what takes things back never fails by number. */
+static inline bool bed_fails(struct bed *b)
+{
+	b->failed |= ++b->effects == b->fail_at;
+	return b->effects == b->fail_at;
+}
+
 static inline int bed_insert(void *arg, int fd, const char *params)
 {
 	_cleanup_(modinfo_done) struct modinfo m = MODINFO_INIT;
@@ -135,6 +144,8 @@ static inline int bed_insert(void *arg, int fd, const char *params)
 
 	assert_int_equal(modinfo_read_fd(fd, &m, NULL), 0);
 	note(b, "insert %s [%s]", m.name, params);
+	if (bed_fails(b))
+		return -ENOMEM;
 	if (b->fail_insert && strcmp(m.name, b->fail_insert) == 0) {
 		if (b->on_refusal)
 			b->on_refusal(b);
@@ -170,7 +181,7 @@ static inline int bed_insert_kernel(void *arg, const char *name)
 	struct bed *b = arg;
 
 	note(b, "modprobe %s", name);
-	return 0;
+	return bed_fails(b) ? -EIO : 0;
 }
 
 /* -- mounts, signals, time -- */
@@ -218,6 +229,8 @@ static inline int bed_mount(void *arg, const char *source, const char *target, c
 
 	note(b, "mount %s%s %s %s", mount_kind(flags), flags & MS_REC ? "-rec" : "",
 	     type ? type : inside(b, source), inside(b, target));
+	if (bed_fails(b))
+		return -ENOMEM;
 	if (b->fail_mount && span_ends(SPAN(target), b->fail_mount))
 		return -EINVAL;
 	if (flags & MS_MOVE)
@@ -401,7 +414,7 @@ static int bed_spawn(struct spawn *s, void *arg _unused_)
 		s->out_len = strlen(s->out);
 	}
 	s->tail = strdup("no reason");
-	s->status = b->fail_spawn && strcmp(s->argv[0], b->fail_spawn) == 0;
+	s->status = (b->fail_spawn && strcmp(s->argv[0], b->fail_spawn) == 0) || bed_fails(b);
 	if (!s->status)
 		bed_daemon(b, s->argv[0]);
 	if (strcmp(s->argv[0], "depmod") == 0)
@@ -618,7 +631,8 @@ static inline int bed_run(struct bed *b, enum container_command command, struct 
 	strbuf_reset(&b->record);
 	strbuf_puts(&b->record, "");
 	b->waits = 0;
-	b->compilers = 0;
+	b->compilers = b->effects = 0;
+	b->failed = false;
 	return r < 0 ? r : container_run(&c, command, e);
 }
 
