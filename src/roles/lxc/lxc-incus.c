@@ -68,7 +68,7 @@ enum lxc_state incus_state(const char *status)
 
 static char *mount_line(const char *source)
 {
-	return str_printf(MOUNT_KEY "%s %s none rbind,rslave,ro,create=dir 0 0", source, DRIVER_PATH + 1);
+	return str_printf(MOUNT_KEY "%s %s none rbind,rslave,ro,create=dir 0 0", source, &DRIVER_PATH[1]);
 }
 
 static char *device_line(const json_t *device, char *(*host_path)(const struct host *h, const char *absolute),
@@ -131,7 +131,7 @@ static struct span mount_source(const char *line)
 	if (!span_starts(rest, MOUNT_KEY))
 		return SPAN_NULL;
 	rest = (struct span){ line + sizeof(MOUNT_KEY) - 1, strlen(line) - (sizeof(MOUNT_KEY) - 1) };
-	if (!span_word(&rest, &word) || !span_word(&rest, &dest) || !span_eq(dest, DRIVER_PATH + 1))
+	if (!span_word(&rest, &word) || !span_word(&rest, &dest) || !span_eq(dest, &DRIVER_PATH[1]))
 		return SPAN_NULL;
 	return word;
 }

@@ -560,8 +560,9 @@ static bool drifted_mount(const struct lxc_ct *ct, json_t *problems)
 static bool drifted(struct lxc_ct *ct, json_t *problems)
 {
 	_cleanup_strv_ char **wanted = NULL;
-	bool drift = drifted_clone(ct, problems) | drifted_mount(ct, problems);
+	bool drift = drifted_clone(ct, problems);
 
+	drift = drifted_mount(ct, problems) || drift;
 	if (!ct->x->host.version ||
 	    lxc_device_lines(&ct->nodes, ct->x->backend->dev_keys, ct->x->host.unified, ct->gpus.all,
 			     lxc_host_path, ct->x->en->host, &wanted) < 0)
