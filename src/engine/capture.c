@@ -48,6 +48,14 @@ static const struct item {
 	{ "etc/udev/rules.d/*.rules", TEXT },
 	{ "etc/dkms/framework.conf.d/*.conf", TEXT },
 	{ "etc/pve/qemu-server/*.conf", DEVICES },
+	{ "etc/nvidia/gridd.conf", TEXT },
+	{ "etc/nvidia/gridd.conf.template", EMPTY },
+	{ "etc/nvidia/ClientConfigToken/*.tok", EMPTY },
+	{ "root/fastapi-dls/docker-compose.yml", TEXT },
+	{ "opt/docker/fastapi-dls/cert/instance.private.pem", EMPTY },
+	{ "opt/docker/fastapi-dls/cert/instance.public.pem", EMPTY },
+	{ "opt/docker/fastapi-dls/cert/webserver.key", EMPTY },
+	{ "opt/docker/fastapi-dls/cert/webserver.crt", PLAIN },
 	{ "var/lib/dpkg/status", PACKAGES },
 	{ "var/lib/dkms/mok.key", EMPTY },
 	{ "var/lib/dkms/mok.pub", PLAIN },
@@ -102,6 +110,9 @@ static const struct question {
 	{ { "systemctl", "show", "-p", "ActiveState,Result", "nvidia-vgpud.service" }, NULL },
 	{ { "systemctl", "show", "-p", "ActiveState,Result", "nvidia-vgpu-mgr.service" }, NULL },
 	{ { "dkms", "status" }, NULL },
+	{ { "docker", "compose", "version" }, "ersion" },
+	{ { "docker", "inspect", "--format", "{{.State.Status}}", "wvthoog-fastapi-dls" }, NULL },
+	{ { "nvidia-smi", "-q" }, "icense" },
 };
 
 struct capture {
@@ -113,39 +124,84 @@ struct capture {
 
 /* -- blanking -- */
 
+/* Does the name before the "=" speak of a secret? */
 static bool is_secret_word(struct span w)
 {
-	static const char *const keys[] = { "pass", "token", "secret", "key" };
+	static const char *const keys[] = { "pass", "token", "secret", "key", "auth", "credential" };
 	const char *eq = memchr(w.p, '=', w.len);
-	size_t n = eq ? (size_t)(eq - w.p) : 0;
+	_cleanup_free_ char *name = eq ? strndup(w.p, (size_t)(eq - w.p)) : NULL;
 
-	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
-		if (n > 0 && memmem(w.p, n, keys[i], strlen(keys[i])))
+	for (size_t i = 0; name && i < ARRAY_LEN(keys); i++)
+		if (strcasestr(name, keys[i]))
 			return true;
-	return false;
+	return eq && !name;
+}
+
+/* Three parts of base64url: a signed token, such as a licence's. */
+static bool is_token(struct span w)
+{
+	size_t dots = 0;
+
+	for (size_t i = 0; i < w.len; i++)
+		dots += w.p[i] == '.';
+	return w.len > 20 && dots == 2 && memcmp(w.p, "eyJ", 3) == 0;
+}
+
+static void blank_setting(struct strbuf *out, struct span w)
+{
+	const char *eq = memchr(w.p, '=', w.len);
+
+	(void)strbuf_append(out, w.p, (size_t)(eq + 1 - w.p));
+	(void)strbuf_puts(out, "***");
+}
+
+/* Parameters of an address: "?token=x&name=y". */
+static void blank_parameters(struct strbuf *out, struct span w)
+{
+	size_t i = 0;
+
+	while (i < w.len) {
+		size_t from = i;
+		struct span part;
+
+		while (i < w.len && !strchr("?&#", w.p[i]))
+			i++;
+		part = (struct span){ w.p + from, i - from };
+		if (from > 0 && is_secret_word(part))
+			blank_setting(out, part);
+		else
+			(void)strbuf_append(out, part.p, part.len);
+		if (i < w.len)
+			(void)strbuf_append(out, w.p + i++, 1);
+	}
+}
+
+static void blank_address(struct strbuf *out, struct span w, const char *host)
+{
+	const char *end = w.p + w.len, *slash = memchr(host, '/', (size_t)(end - host));
+	const char *at = memrchr(host, '@', (size_t)((slash ? slash : end) - host));
+
+	if (at) {
+		(void)strbuf_append(out, w.p, (size_t)(host - w.p));
+		(void)strbuf_puts(out, "***");
+		w = (struct span){ at, (size_t)(end - at) };
+	}
+	blank_parameters(out, w);
 }
 
 static void blank_word(struct strbuf *out, struct span w)
 {
-	const char *scheme = memmem(w.p, w.len, "://", 3), *end = w.p + w.len, *at, *slash;
-	const char *eq = memchr(w.p, '=', w.len);
+	const char *scheme = memmem(w.p, w.len, "://", 3);
 
-	if (scheme) {
-		scheme += 3;
-		slash = memchr(scheme, '/', (size_t)(end - scheme));
-		at = memrchr(scheme, '@', (size_t)((slash ? slash : end) - scheme));
-		if (at) {
-			(void)strbuf_append(out, w.p, (size_t)(scheme - w.p));
-			(void)strbuf_puts(out, "***");
-			w = (struct span){ at, (size_t)(end - at) };
-		}
-	} else if (is_secret_word(w) && !span_starts(w, "signed-by=") && !span_starts(w, "[signed-by=") &&
-		   !span_starts(w, "mok_signing_key=")) {
-		(void)strbuf_append(out, w.p, (size_t)(eq + 1 - w.p));
+	if (scheme)
+		blank_address(out, w, scheme + 3);
+	else if (is_token(w))
 		(void)strbuf_puts(out, "***");
-		return;
-	}
-	(void)strbuf_append(out, w.p, w.len);
+	else if (is_secret_word(w) && !span_starts(w, "signed-by=") && !span_starts(w, "[signed-by=") &&
+		 !span_starts(w, "mok_signing_key="))
+		blank_setting(out, w);
+	else
+		(void)strbuf_append(out, w.p, w.len);
 }
 
 int capture_blank(struct span text, char **ret)

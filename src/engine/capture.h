@@ -12,6 +12,7 @@
  * exists already; what cannot be read is left out. */
 int capture_machine(struct engine *en, const char *dir, unsigned *ret_files, struct err *e);
 
-/* Pure: "scheme://name:secret@host" with what stands before the @ blanked, everywhere in the text; and words of a kernel
- * command line whose key names a password, token or key. Caller frees. */
+/* Pure: "scheme://name:secret@host" with what stands before the @ blanked, everywhere in the text, and parameters of an
+ * address or words of a kernel command line whose name speaks of a password, token, key or credential; and whatever looks
+ * like a signed token. Caller frees. */
 int capture_blank(struct span text, char **ret);

@@ -45,6 +45,16 @@ put "$root/lib/modules/6.17.2-1-pve/updates/dkms/nvidia.ko" ""
 put "$root/etc/pve/qemu-server/100.conf" "name: secret-name\ncipassword: hunter2\nhostpci0: 0000:41:00.4,mdev=nvidia-558\nhostpci1: 0000:41:00.4,mdev=nvidia-999\n"
 put "$root/etc/apt/sources.list.d/own.sources" "Types: deb\nURIs: https://me:hunter2@example.org/debian\nSuites: trixie\nComponents: main\n"
 put "$root/etc/kernel/cmdline" "root=x rd.luks.key=hunter2 quiet\n"
+put "$root/etc/apt/sources.list.d/token.list" "deb [signed-by=/usr/share/keyrings/x.gpg] https://example.org/apt?suite=a&access_token=hunter2#x trixie main\n# deb http://hunter2@example.org/ trixie main\n"
+put "$root/etc/apt/auth.conf" "machine enterprise.proxmox.com login pve4e-1 password hunter2\n"
+put "$root/etc/apt/auth.conf.d/own.conf" "machine example.org login me password hunter2\n"
+put "$root/etc/apt/apt.conf.d/80proxy" 'Acquire::http::Proxy "http://me:hunter2@proxy:3128";\n'
+put "$root/etc/nvidia/gridd.conf" "FeatureType=1\nClientConfigTokenPath=/hunter2\n# eyJhbGciOiJ.hunter2hunter2hunter2.c2lnbmF0dXJl\n"
+put "$root/etc/nvidia/ClientConfigToken/client_configuration_token_1.tok" "eyJhbGciOiJ.hunter2.c2lnbmF0dXJl"
+put "$root/opt/docker/fastapi-dls/cert/instance.private.pem" "hunter2"
+put "$root/opt/docker/fastapi-dls/cert/webserver.key" "hunter2"
+put "$root/root/fastapi-dls/docker-compose.yml" '# Written by nvdriver vgpu license server; run it again to change this.\nservices:\n    image: "a:1"\n      TZ: "UTC"\n      DLS_URL: "pve"\n      DLS_PORT: "8443"\n      DATABASE: "mysql://dls:hunter2@db/dls"\n'
+put "$root/var/lib/dkms/mok.key" "hunter2"
 nv vgpu doctor
 says "branch and kernel go together" '^ok *kernel *branch 19.3 goes with kernel 6.17.2-1-pve'
 says "no mdev types is normal there" '^ok *types *2 vGPU types .*mdevctl shows none is normal'
@@ -61,6 +71,9 @@ equals "capture" "$rc" 0
 slug "a directory that is there is not overwritten" 1 output-not-created --root "$root" --store store doctor --capture captured
 equals "no secret was copied" "$(grep -rlE 'hunter2|secret-name' captured)" ""
 check "the address is kept without them" grep -q 'https://\*\*\*@example.org/debian' captured/etc/apt/sources.list.d/own.sources
+check "parameters that are no secret too" grep -q '^deb \[signed-by=/usr/share/keyrings/x.gpg\] https://example.org/apt?suite=a&access_token=\*\*\*#x trixie main' captured/etc/apt/sources.list.d/token.list
+check "of a licence token and of keys only that they are there" test -e captured/etc/nvidia/ClientConfigToken/client_configuration_token_1.tok -a ! -s captured/etc/nvidia/ClientConfigToken/client_configuration_token_1.tok -a ! -s captured/opt/docker/fastapi-dls/cert/webserver.key
+check "nothing of apt's passwords" test ! -e captured/etc/apt/auth.conf -a ! -e captured/etc/apt/auth.conf.d -a ! -e captured/etc/apt/apt.conf.d
 check "a guest's devices are kept" grep -q '^hostpci0' captured/etc/pve/qemu-server/100.conf
 root=$work/captured
 nv --json vgpu doctor
