@@ -14,6 +14,11 @@ static int engine_open_store(struct engine *en, const char *path, unsigned flags
 	if ((flags & ENGINE_STORE_OPTIONAL) && stat(path, &st) < 0 && errno == ENOENT)
 		return 0;
 	r = store_open(path, flags & ENGINE_STORE_CREATE, &en->store, e);
+	/* A run that was killed while it made the store leaves a directory that is none yet. */
+	if (r == -ENOENT && (flags & ENGINE_STORE_OPTIONAL)) {
+		err_done(e);
+		return 0;
+	}
 	if (r < 0)
 		return r;
 	r = store_state_open(en->store, &en->state, e);
