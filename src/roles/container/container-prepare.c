@@ -6,6 +6,7 @@
 #include "container-catalog.h"
 #include "container-export.h"
 #include "container-ktree.h"
+#include "container-precompiled.h"
 #include "container-rdma.h"
 #include "digest.h"
 #include "fd.h"
@@ -568,6 +569,10 @@ int container_build_modules(struct container *c, struct err *e)
 
 	if (r == 0)
 		r = container_bundle_apply(c, e);
+	if (r > 0 && !*c->set_key)
+		r = container_find_modules(c, e);
+	if (r == 0)
+		r = container_precompiled_import(c, e);
 	if (r > 0 && !*c->set_key)
 		r = container_find_modules(c, e);
 	if (r < 0)

@@ -454,6 +454,26 @@ static inline void tar_module(struct strbuf *tar, const char *dir, const char *n
 	tar_text(tar, path, text);
 }
 
+/* What the vendor ships compiled and links the interfaces with; compiled once. */
+static inline void tar_core(struct bed *b, struct strbuf *tar, const char *name)
+{
+	static char *bytes;
+	static size_t len;
+
+	if (!bytes) {
+		_cleanup_free_ char *from = str_printf("%s/core.c", b->t.path),
+				    *to = str_printf("%s/core.o", b->t.path);
+		_cleanup_(spawn_done) struct spawn s = SPAWN_INIT("core object");
+
+		testdir_puts(&b->t, "core.c", "static int core __attribute__((used)) = 1;\n");
+		(void)spawn_argv(&s, "gcc", "-c", "-o", to, from, NULL);
+		assert_int_equal(spawn_check(&s, NULL), 0);
+		bytes = testdir_read(&b->t, "core.o", &len);
+		assert_non_null(bytes);
+	}
+	mktar_add(tar, &(struct mktar){ .name = name, .bytes = bytes, .len = len, .mode = 0644 });
+}
+
 static inline void bed_runfile(struct bed *b)
 {
 	static const char *const modules[] = { "nvidia", "nvidia-uvm", "nvidia-modeset", "nvidia-drm",
@@ -481,6 +501,10 @@ static inline void bed_runfile(struct bed *b)
 		tar_text(&tar, path, fake_conftest);
 		for (size_t i = 0; i < ARRAY_LEN(modules); i++)
 			tar_module(&tar, dirs[d], modules[i]);
+		snprintf(path, sizeof(path), "./%s/nvidia/nv-kernel.o_binary", dirs[d]);
+		tar_core(b, &tar, path);
+		snprintf(path, sizeof(path), "./%s/nvidia-modeset/nv-modeset-kernel.o_binary", dirs[d]);
+		tar_core(b, &tar, path);
 	}
 	mktar_add(&tar, &(struct mktar){ .name = "libcuda.so." BED_VERSION,
 					 .bytes = elf,
