@@ -4,6 +4,7 @@
 #include "config.h"
 #include "log.h"
 #include "lxc-boot.h"
+#include "lxc-current.h"
 #include "lxc-live.h"
 #include "lxc-log.h"
 #include "lxc-state.h"
@@ -518,7 +519,7 @@ static int rollback_cmd(struct app *app, void *opts, int argc, char **argv, stru
 	if (r >= 0 && app->dry_run)
 		name = lxc_live_link(run.x, "previous");
 	else if (r >= 0)
-		r = lxc_rollback_all(run.x, &name, e);
+		r = lxc_current_back(run.x, &name, e);
 	if (r < 0)
 		return r;
 	if (app->json)

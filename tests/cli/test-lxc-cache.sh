@@ -55,7 +55,7 @@ cache verify
 equals "all is right" "$rc $(grep -c '  ok$' out)" "0 2"
 
 # Damage that keeps the size.
-printf 'X' | dd of="$cache/NVIDIA-Linux-x86_64-550.54.14.run" bs=1 seek=900000 conv=notrunc 2>/dev/null
+printf 'XXXXXXXX' | dd of="$cache/NVIDIA-Linux-x86_64-550.54.14.run" bs=1 seek=900000 conv=notrunc 2>/dev/null
 cache verify
 equals "a changed byte is seen" "$rc $(grep -c 'wrong: its SHA-256' out)" "6 1"
 cache fetch 101

@@ -127,6 +127,20 @@ host_has "$v1"
 run --root "$host" --json lxc verify plain --level static
 equals "a host that went further back is a mismatch" "$rc" 8
 
+# -- a driver that is none --
+v4=${version%.*}.96
+package "$v4" "$work/NVIDIA-Linux-x86_64-$v4.run"
+rm "$work/package/libnvidia-ml.so.$v4"
+sed -i '/^libnvidia-ml/d' "$work/package/.manifest"
+"$NVDRIVER" runfile pack -q -f "$work/package" -o "$work/NVIDIA-Linux-x86_64-$v4.run" --compression gzip --level 1 >/dev/null
+give "$work"/NVIDIA-Linux-x86_64-*.run
+had=$(has mapped)
+host_has "$v4"
+run --root "$host" --json lxc sync --offline
+equals "a driver without NVML is given to nobody" "$rc $(has mapped)" "7 $had"
+check "for this reason" grep -q 'it has no libnvidia-ml.so.1' "$work/out"
+host_has "$v1"
+
 # -- a stopped container has it with its start --
 lxc-stop -k -P "$lxcpath" -n plain
 lxc sync

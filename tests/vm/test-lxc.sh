@@ -40,9 +40,10 @@ lxc_root() {
 	for name in libpthread.so.0 libdl.so.2 librt.so.1 libm.so.6; do
 		cp "/lib/x86_64-linux-gnu/$name" "$to/usr/lib/x86_64-linux-gnu/"
 	done
-	for name in true ls cat sleep; do
+	for name in true ls cat sleep touch; do
 		ln -s busybox "$to/usr/bin/$name"
 	done
+	gcc -D_GNU_SOURCE -O1 -o "$to/usr/bin/dlopen-loop" "$SRC_DIR/tests/real/dlopen-loop.c" -ldl || tap_cannot_run "gcc cannot make a program"
 }
 
 kernel_use amd64

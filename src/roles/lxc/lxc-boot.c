@@ -6,6 +6,7 @@
 #include "kmods.h"
 #include "log.h"
 #include "lxc-enter.h"
+#include "lxc-current.h"
 #include "lxc-live.h"
 #include "lxc-state.h"
 #include "lxc-verify.h"
@@ -210,8 +211,9 @@ static int live_ready(const struct lxc *x, char **ret_name, struct err *e)
 	int r = lxc_live_prepare(x, &none, x->host.version, view_id, e);
 
 	if (r >= 0)
-		r = lxc_live_mount(x, x->host.version, view_id, &name, e);
+		r = lxc_current_mount(x, x->host.version, view_id, &name, e);
 	if (r >= 0)
+		/* Not lxc_current_set(): it asks the manager, which waits for the very hook this may be. */
 		r = lxc_live_switch(x, name, e);
 	if (r >= 0)
 		r = lxc_live_lock(x, e);

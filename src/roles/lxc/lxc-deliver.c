@@ -8,6 +8,7 @@
 #include "lxc-edit.h"
 #include "lxc-enter.h"
 #include "lxc-installer.h"
+#include "lxc-current.h"
 #include "lxc-live.h"
 #include "lxc-ops.h"
 #include "lxc-state.h"
@@ -61,9 +62,9 @@ int lxc_deliver_prepare(const struct lxc_ct *ct, enum lxc_delivery d, char *ret_
 	r = lxc_live_prepare(x, &ct->conf, ct->want.version, ret_view_id, e);
 	if (r < 0 || d == LXC_DELIVERY_TREE)
 		return r;
-	r = lxc_live_mount(x, ct->want.version, ret_view_id, &name, e);
+	r = lxc_current_mount(x, ct->want.version, ret_view_id, &name, e);
 	if (r >= 0)
-		r = lxc_live_switch(x, name, e);
+		r = lxc_current_set(x, name, e);
 	*ret_switched = r > 0;
 	if (r >= 0 && !ct->facts.unprivileged)
 		r = lxc_live_lock(x, e);

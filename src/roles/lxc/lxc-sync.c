@@ -4,9 +4,9 @@
 #include "lxc-workflow.h"
 
 #include "devholders.h"
-#include "elffile.h"
 #include "fd.h"
 #include "log.h"
+#include "lxc-current.h"
 #include "lxc-live.h"
 #include "lxc-state.h"
 #include "parse.h"
@@ -97,99 +97,6 @@ static int holders_report(const struct lxc *x, const char *version, json_t *repo
 	return list ? json_object_set_new(report, "holders", list) : -ENOMEM;
 }
 
-/* -- the loader's cache -- */
-
-static int soname_push(int dirfd, const char *name, char ***ret)
-{
-	_cleanup_close_ int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	_cleanup_free_ char *soname = NULL;
-	struct elf elf;
-
-	if (fd < 0 || elf_open(fd, &elf) < 0 || elf_dynamic(&elf, &soname, NULL) < 0 || !soname)
-		return 0;
-	return strv_push(ret, soname);
-}
-
-/* What the loader of a container would know of one driver. */
-static int sonames_of(int live, const char *name, char ***ret)
-{
-	_cleanup_free_ char *path = name ? str_printf("%s/lib", name) : NULL;
-	_cleanup_close_ int fd = path && live >= 0 ? dir_open_at(live, path) : -EBADF;
-	int copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3), r = 0;
-	DIR *d = copy < 0 ? NULL : fdopendir(copy);
-	const struct dirent *de;
-
-	while (d && r >= 0 && (de = readdir(d)))
-		r = soname_push(fd, de->d_name, ret);
-	if (d)
-		(void)closedir(d);
-	if (*ret)
-		strv_sort(*ret);
-	return r;
-}
-
-static bool loads_the_same(const struct lxc *x, const char *old, const char *new)
-{
-	_cleanup_close_ int live = lxc_live_open(x);
-	_cleanup_strv_ char **a = NULL, **b = NULL;
-	char **p, **q;
-
-	if (sonames_of(live, old, &a) < 0 || sonames_of(live, new, &b) < 0)
-		return false;
-	for (p = a, q = b; p && q && *p && *q && strcmp(*p, *q) == 0; p++, q++)
-		;
-	return !(p && *p) && !(q && *q);
-}
-
-static bool has_own_files(const json_t *record)
-{
-	const char *d = json_string_value(json_object_get(record, "delivery"));
-
-	return d && strcmp(d, "shared") != 0 && strcmp(d, "auto") != 0;
-}
-
-static int cache_rebuild(const struct lxc *x, const char *id, struct err *e)
-{
-	char *const argv[] = { (char *)"ldconfig", NULL };
-	_cleanup_(lxc_facts_done) struct lxc_facts facts = { 0 };
-	int r = x->backend->ops->facts(x->backend, id, &facts, e);
-
-	if (r < 0 || facts.state != LXC_RUNNING)
-		return r;
-	return lxc_run(x->backend, id, "rebuilding the loader's cache", argv, 0, NULL, e);
-}
-
-/* Some libraries have their version in the name they are asked for by: after a switch the loader must learn the new ones. A
- * container that is stopped now learns them when something is installed into it, or at the next switch. */
-static void caches_follow(const struct lxc *x, const char *old, const char *new)
-{
-	_cleanup_strv_ char **ids = NULL;
-
-	if (!old || loads_the_same(x, old, new) || lxc_record_ids(x, &ids, NULL) < 0)
-		return;
-	for (char **id = ids; id && *id; id++) {
-		_cleanup_free_ char *target = str_printf("lxc-%s", *id);
-		_cleanup_(err_done) struct err own = ERR_INIT;
-		json_auto_t *record = NULL;
-
-		if (!target || lxc_record_read(x, target, &record, NULL) < 0 || !record ||
-		    has_own_files(record))
-			continue;
-		if (cache_rebuild(x, *id, &own) < 0)
-			log_warn("container %s: %s", *id, own.reason ? own.reason : "?");
-	}
-}
-
-int lxc_rollback_all(const struct lxc *x, char **ret_name, struct err *e)
-{
-	_cleanup_free_ char *old = lxc_live_link(x, "current");
-	int r = lxc_live_rollback(x, ret_name, e);
-
-	if (r >= 0)
-		caches_follow(x, old, *ret_name);
-	return r;
-}
-
 int lxc_host_nodes_make(const struct lxc *x, struct err *e)
 {
 	const struct lxc_node_wants wants = { .graphics = x->opt->graphics, .mig = x->opt->mig };
@@ -209,24 +116,29 @@ static int shared_switch(const struct lxc *x, const char *version, bool only_pre
 			 struct err *e)
 {
 	const struct lxc_ct_config none = { 0 };
-	_cleanup_free_ char *name = NULL, *old = lxc_live_link(x, "current");
+	_cleanup_free_ char *name = NULL;
 	char view_id[65];
 	int r = lxc_live_prepare(x, &none, version, view_id, e);
 
 	if (r >= 0)
-		r = lxc_live_mount(x, version, view_id, &name, e);
+		r = lxc_current_mount(x, version, view_id, &name, e);
 	if (r >= 0 && !only_prepare)
-		r = lxc_live_switch(x, name, e);
+		r = lxc_current_set(x, name, e);
 	if (r < 0)
 		return r;
-	if (r > 0 && !only_prepare)
-		caches_follow(x, old, name);
 	(void)json_object_set_new(report, "current", json_string(name));
 	(void)json_object_set_new(report, "result",
 				  json_string(only_prepare ? "prepared"
 					      : r	   ? "switched to"
 							   : "current already:"));
 	return r;
+}
+
+static bool has_own_files(const json_t *record)
+{
+	const char *d = json_string_value(json_object_get(record, "delivery"));
+
+	return d && strcmp(d, "shared") != 0 && strcmp(d, "auto") != 0;
 }
 
 static bool is_stopped(const struct lxc *x, const char *id)

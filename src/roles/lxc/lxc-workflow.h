@@ -49,5 +49,3 @@ int lxc_remove(const struct lxc *x, char *const *ids, size_t n, bool all_deploym
 int lxc_sync(const struct lxc *x, const char *prepare_version, json_t *report, struct err *e);
 /* The nodes of every GPU of the host, made where they are missing. ERR_LXC_NODE. */
 int lxc_host_nodes_make(const struct lxc *x, struct err *e);
-/* The shared directory back to the version before, for everybody; *ret_name (caller frees) is what is current then. */
-int lxc_rollback_all(const struct lxc *x, char **ret_name, struct err *e);

@@ -79,10 +79,16 @@ has "which says" "$OUT" "No devices were found"
 exits "every device opens inside" 0 nvd verify plain --level device
 exits "a second sync" 0 nvd sync
 has "finds nothing to do" "$OUT" already
+lxc-attach -n plain --clear-env -- dlopen-loop /stop >/tmp/loop 2>&1 &
+loop=$!
 exits "the way back" 0 nvd rollback --all
 exits "is the mismatch again" 18 inside plain nvidia-smi
 exits "and forward" 0 nvd sync
 exits "is right again" 6 inside plain nvidia-smi
+inside plain touch /stop
+wait $loop
+is "meanwhile no library was ever missing, no directory ever mixed" "$?" 0
+cat /tmp/loop
 
 echo "out again, at $(uptime_s) s"
 exits "remove" 0 nvd remove plain bare
