@@ -44,8 +44,8 @@ int lxc_verify_many(const struct lxc *x, char *const *ids, size_t n, struct lxc_
 /* Take out everything that is recorded for these containers, newest first. */
 int lxc_remove(const struct lxc *x, char *const *ids, size_t n, bool all_deployments,
 	       struct lxc_result *results);
-/* Every managed container to the host's version: the shared directory is switched by one rename, containers with files of
- * their own are installed again. prepare_version (may be NULL): only fetch, unpack and mount that version. */
+/* Every managed container to the host's version: the shared directory is switched by one rename once the driver there was
+ * looked at, containers with files of their own are installed again, and stopped again when they were. prepare_version (may be NULL): only fetch, unpack and mount that version. */
 int lxc_sync(const struct lxc *x, const char *prepare_version, json_t *report, struct err *e);
 /* The nodes of every GPU of the host, made where they are missing. ERR_LXC_NODE. */
 int lxc_host_nodes_make(const struct lxc *x, struct err *e);
