@@ -5,7 +5,7 @@
 : "${FIXTURE:?names the program that makes the fixture}" "${SRCDIR:?names the sources}"
 . "$(dirname "$0")/lib.sh"
 . "$SRCDIR/tests/cli/vgpu-machines.sh"
-docs=("$SRCDIR"/README.md "$SRCDIR"/docs/*.md)
+docs=("$SRCDIR"/README.md "$SRCDIR"/ARCHITECTURE.md "$SRCDIR"/CONTRIBUTING.md "$SRCDIR"/docs/*.md "$SRCDIR"/docs/schemas/README.md)
 "$FIXTURE" "$work" || exit 1
 cd "$work" || exit 1
 
@@ -37,11 +37,11 @@ blocks() {
 	awk '/^```sh runnable$/ { name = sprintf("block-%04d", NR); next } /^```/ { name = "" } name != "" { print > name }' "$1"
 }
 for doc in "${docs[@]}"; do
-	name=$(basename "$doc" .md)
+	name=${doc#"$SRCDIR"/} name=${name%.md}
 	mkdir -p "run/$name/srv" && cd "run/$name" || exit 1
 	blocks "$doc"
-	cp ../../"$file" .
-	cp -a ../../image srv/image
+	cp "$work/$file" .
+	cp -a "$work/image" srv/image
 	mkdir -p prometheus/node-exporter
 	printf 'STEP=1\nVGPU_SUPPORT=Yes\n' >config.txt
 	for block in block-*; do
@@ -57,7 +57,7 @@ for doc in "${docs[@]}"; do
 done
 check "blocks were run" test "$(find run -name 'block-*' | wc -l)" -ge 5
 check "the reader's image is as before" diff -r image run/README/srv/image
-check "metrics were written" grep -q ^nvdriver_driver_info run/metrics/prometheus/node-exporter/nvdriver.prom
+check "metrics were written" grep -q ^nvdriver_driver_info run/docs/metrics/prometheus/node-exporter/nvdriver.prom
 
 # -- words
 
