@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cmd.h"
+#include "container.h"
+#include "jutil.h"
+#include "lxc-live.h"
+#include "metrics.h"
+#include "path.h"
 #include "report.h"
 #include "ui.h"
 #include "publish.h"
@@ -29,6 +34,8 @@ static void status_text(const json_t *status)
 			 ui_str(d, "title", "?"));
 }
 
+#define CONTAINER_STATUS_MAX ((size_t)1 << 20)
+
 struct status_opts {
 	bool metrics;
 	const char *metrics_file;
@@ -41,6 +48,43 @@ static const struct opt status_options[] = {
 	{ 0 },
 };
 #undef O
+
+/* What the roles leave on a machine for others to read. Absent is normal. */
+static void container_metrics(const struct host *h, struct strbuf *out)
+{
+	_cleanup_json_ json_t *last = NULL;
+	const char *labels[][2] = { { "state", NULL }, { "error", NULL } };
+
+	if (jload_at(h->root_fd, CONTAINER_RUN_DIR "/" CONTAINER_STATUS_FILE, CONTAINER_STATUS_MAX, &last,
+		     NULL) < 0)
+		return;
+	labels[0][1] = ui_str(last, "state", "unknown");
+	labels[1][1] = ui_str(json_object_get(last, "error"), "slug", "");
+	metrics_family(out, "container_info", "What the driver container says of itself.");
+	metrics_sample(out, "container_info", labels, ARRAY_LEN(labels), 1);
+}
+
+static void lxc_metrics(const struct host *h, struct strbuf *out)
+{
+	_cleanup_free_ char *loaded = report_running_version(h), *version = NULL;
+	_cleanup_close_ int dir =
+	    path_open_at(h->root_fd, LXC_LIVE_DIR, O_RDONLY | O_DIRECTORY, 0, PATH_IN_ROOT);
+	const char *labels[][2] = { { "version", NULL } };
+	char target[256];
+	ssize_t n = dir < 0 ? -1 : readlinkat(dir, "current", target, sizeof(target) - 1);
+
+	if (n < 0)
+		return;
+	target[n] = 0;
+	if (lxc_live_version(target, &version) < 0)
+		return;
+	labels[0][1] = version;
+	metrics_family(out, "lxc_shared_info", "The driver containers share.");
+	metrics_sample(out, "lxc_shared_info", labels, ARRAY_LEN(labels), 1);
+	metrics_family(out, "lxc_shared_mismatch",
+		       "1 when containers share another driver than the loaded one.");
+	metrics_sample(out, "lxc_shared_mismatch", NULL, 0, !loaded || strcmp(loaded, version) != 0);
+}
 
 /* A reader sees the old file or the new one. */
 static int write_metrics(const struct app *app, const char *path, const struct strbuf *text, struct err *e)
@@ -67,6 +111,10 @@ static int metrics(struct app *app, const struct status_opts *o, struct err *e)
 	if (app->json)
 		return err_set(e, ERR_USAGE, "--metrics has a format of its own: leave out --json");
 	r = report_metrics(app->engine, &text, e);
+	container_metrics(app->engine->host, &text);
+	lxc_metrics(app->engine->host, &text);
+	if (r >= 0 && strbuf_error(&text) < 0)
+		r = err_oom(e);
 	if (r < 0 || o->metrics_file)
 		return r < 0 ? r : write_metrics(app, o->metrics_file, &text, e);
 	out_text("%s", strbuf_str(&text));

@@ -80,6 +80,21 @@ echo 'NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.1.2  Tue' >"$root/proc
 metrics
 has "the same version is no mismatch" 'nvdriver_version_mismatch 0'
 
+# What the roles leave.
+mkdir -p "$root"/run/{nvidia,nvdriver/live}
+printf '{"schema":"x","state":"failed","error":{"slug":"no-gpu","reason":"\\"none\\""}}' >"$root/run/nvidia/nvidia-driver.status.json"
+ln -s 535.1.2-0123456789ab "$root/run/nvdriver/live/current"
+metrics
+has "the driver container's state" 'nvdriver_container_info{state="failed",error="no-gpu"} 1'
+has "the driver containers share" 'nvdriver_lxc_shared_info{version="535.1.2"} 1'
+has "which is the loaded one" 'nvdriver_lxc_shared_mismatch 0'
+ln -sfn 550.1-0123456789ab "$root/run/nvdriver/live/current"
+metrics
+has "or is not" 'nvdriver_lxc_shared_mismatch 1'
+echo '{"state":"a\\\"b"}' >"$root/run/nvidia/nvidia-driver.status.json"
+metrics
+has "a state of any bytes" 'nvdriver_container_info{state="a\\\"b",error=""} 1'
+
 mkdir textfile
 nv status --metrics-file textfile/nvdriver.prom --dry-run
 equals "a dry run writes nothing" "$(ls textfile)" ""
