@@ -4,6 +4,8 @@
 # driver in the way, a container in a container, and fifty that are switched by one rename. None has a network.
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
+# In a mount name-space of its own, where a program can be taken away.
+[ -n "${NVD_OWN_MOUNTS:-}" ] || [ "$(id -u)" != 0 ] || exec env NVD_OWN_MOUNTS=1 unshare -m -- bash "$0" "$@"
 export NVDRIVER=${NVDRIVER:-$top/build/src/cli/nvdriver}
 # shellcheck source=tests/cli/lib.sh
 . "$top/tests/cli/lib.sh"
@@ -38,6 +40,28 @@ says_it_is alpine alpine 3.20
 lxc install alpine --level static --allow-missing-devices
 equals "a C library the driver cannot use" "$rc $(slug_of)" "5 container-os-unsupported"
 equals "it was not even started" "$(lxc-info -P "$lxcpath" -n alpine -sH)" STOPPED
+
+# -- a host that can make no image: by nothing asked for, a copy --
+container copied
+host_has "$next"
+mkdir "$work/bin.up" "$work/bin.work"
+mount -t overlay -o "lowerdir=/usr/bin,upperdir=$work/bin.up,workdir=$work/bin.work" overlay /usr/bin
+rm -f /usr/bin/mkfs.erofs
+lxc install copied --level static --allow-missing-devices --offline --delivery shared
+equals "without mkfs.erofs nothing can be shared" "$rc $(slug_of)" "4 tool-missing"
+in_all copied
+equals "and a container gets a copy" "$rc $(inside copied ls /usr/lib/nvdriver)" "0 $next
+current"
+check "which is said" grep -q 'gets a copy of the driver' "$work/err"
+lxc install copied --level static --allow-missing-devices --offline
+check "once" grep -q 'nothing to do' "$work/out"
+host_has "$version"
+rm -rf "$NVDRIVER_STORE"/images/*
+lxc sync --offline --level static --allow-missing-devices
+equals "a sync reaches it too" "$rc $(inside copied readlink /usr/lib/nvdriver/current)" "0 $version"
+umount -l /usr/bin
+lxc remove copied
+host_has "$version"
 
 # -- a packaged driver --
 container debian

@@ -43,7 +43,7 @@ int lxc_delivery_choose(const struct lxc_ct *ct, enum lxc_delivery *ret, struct 
 			       "--delivery tree",
 			       x->host.version, ct->want.version);
 	if (d == LXC_DELIVERY_AUTO)
-		d = other_version ? LXC_DELIVERY_TREE : LXC_DELIVERY_SHARED;
+		d = other_version || ct->unshareable ? LXC_DELIVERY_TREE : LXC_DELIVERY_SHARED;
 	*ret = d;
 	return 0;
 }

@@ -141,6 +141,42 @@ static bool has_own_files(const json_t *record)
 	return d && strcmp(d, "shared") != 0 && strcmp(d, "auto") != 0;
 }
 
+/* Where no image can be mounted nobody has the shared directory, and the others are served all the same. */
+static bool nobody_shares(const struct lxc *x)
+{
+	_cleanup_strv_ char **ids = NULL;
+	bool any = false;
+
+	if (lxc_record_ids(x, &ids, NULL) < 0)
+		return false;
+	for (char **id = ids; id && *id; id++) {
+		_cleanup_free_ char *target = str_printf("lxc-%s", *id);
+		json_auto_t *record = NULL;
+
+		if (!target || lxc_record_read(x, target, &record, NULL) < 0 || !has_own_files(record))
+			return false;
+		any = true;
+	}
+	return any;
+}
+
+static int shared_or_not(const struct lxc *x, const char *version, bool only_prepare, json_t *report,
+			 struct err *e)
+{
+	_cleanup_(err_done) struct err own = ERR_INIT;
+	int r = shared_switch(x, version, only_prepare, report, &own);
+
+	if ((r == -ERR_LXC_LIVE || r == -ERR_TOOL_MISSING) && !only_prepare && nobody_shares(x)) {
+		log_warn("%s", own.reason ? own.reason : err_sentence(own.code));
+		(void)json_object_set_new(report, "result", json_string("copied:"));
+		(void)json_object_set_new(report, "current", json_string(version));
+		return 0;
+	}
+	if (r < 0)
+		err_move(e, &own);
+	return r;
+}
+
 static bool is_stopped(const struct lxc *x, const char *id)
 {
 	_cleanup_(lxc_facts_done) struct lxc_facts facts = { 0 };
@@ -193,7 +229,7 @@ int lxc_sync(const struct lxc *x, const char *prepare_version, json_t *report, s
 	}
 	r = prepare_version ? 0 : lxc_host_nodes_make(x, e);
 	if (r >= 0)
-		r = shared_switch(x, version, prepare_version != NULL, report, e);
+		r = shared_or_not(x, version, prepare_version != NULL, report, e);
 	if (r < 0 || prepare_version)
 		return r < 0 ? r : 0;
 	if (r > 0 && holders_report(x, version, report) < 0)

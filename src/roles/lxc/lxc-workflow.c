@@ -265,16 +265,35 @@ static int start_to_look(struct job *j, struct err *e)
 	return r < 0 ? r : lxc_ct_refresh(&j->ct, e);
 }
 
+/* Where nothing was asked for, a host that cannot mount an image, or make one, copies. */
+static int job_prepare(struct job *j, struct err *e)
+{
+	_cleanup_(err_done) struct err own = ERR_INIT;
+	bool switched;
+	int r = lxc_deliver_prepare(&j->ct, j->delivery, j->view_id, &switched, &own);
+
+	if ((r == -ERR_LXC_LIVE || r == -ERR_TOOL_MISSING) && j->x->opt->delivery == LXC_DELIVERY_AUTO &&
+	    j->delivery == LXC_DELIVERY_SHARED) {
+		log_warn("container %s gets a copy of the driver: %s", j->ct.id,
+			 own.reason ? own.reason : err_sentence(own.code));
+		j->ct.unshareable = true;
+		j->delivery = LXC_DELIVERY_TREE;
+		return lxc_deliver_prepare(&j->ct, j->delivery, j->view_id, &switched, e);
+	}
+	if (r < 0)
+		err_move(e, &own);
+	return r;
+}
+
 static int job_plan(struct job *j, struct err *e)
 {
-	bool switched;
 	int r = lxc_delivery_choose(&j->ct, &j->delivery, e);
 
 	/* The nodes are the host's: they are made once, before anything of a container is touched. */
 	if (r >= 0 && !j->x->en->dry_run)
 		r = lxc_ct_nodes_make(&j->ct, e);
 	if (r >= 0 && (j->steps & LXC_STEP_DRIVER) && !j->x->en->dry_run)
-		r = lxc_deliver_prepare(&j->ct, j->delivery, j->view_id, &switched, e);
+		r = job_prepare(j, e);
 	if (r >= 0 && !j->x->en->dry_run && is_out_of_sight(j)) {
 		j->todo = true; /* planned once it runs */
 		return 0;

@@ -64,6 +64,7 @@ struct lxc_ct {
 	json_t *record; /* owned; our own record (lxc-state.h), NULL = none */
 	char *clone_of; /* owned; its files are those of another container, by the record in them */
 	bool pending; /* no step of this run needed the container to be looked at inside */
+	bool unshareable; /* the shared directory cannot be had on this host: `auto` means a copy */
 };
 void lxc_ct_done(struct lxc_ct *ct);
 
