@@ -20,8 +20,17 @@ static const struct opt undo_options[] = {
 	{ 0 },
 };
 
+/* With --root only what was put into that root counts. */
+static bool is_below_root(const struct app *app, const json_t *item)
+{
+	_cleanup_free_ char *asked = realpath(app->root, NULL),
+			    *of_item = realpath(ui_str(item, "root", ""), NULL);
+
+	return strcmp(app->root, "/") == 0 || (asked && of_item && strcmp(asked, of_item) == 0);
+}
+
 /* The target of a deployment, or the only one there is. */
-static int target_find(const json_t *list, const char *id, char **ret, struct err *e)
+static int target_find(const struct app *app, const json_t *list, const char *id, char **ret, struct err *e)
 {
 	const char *found = NULL;
 	const json_t *item;
@@ -31,7 +40,7 @@ static int target_find(const json_t *list, const char *id, char **ret, struct er
 		const char *target = ui_str(item, "target", "");
 
 		if (strcmp(ui_str(item, "state", ""), "applied") != 0 ||
-		    (id && strcmp(ui_str(item, "id", ""), id) != 0))
+		    (id ? strcmp(ui_str(item, "id", ""), id) != 0 : !is_below_root(app, item)))
 			continue;
 		if (found && strcmp(found, target) != 0)
 			return err_set(e, ERR_USAGE,
@@ -61,7 +70,7 @@ static int undo_cmd(struct app *app, void *opts, int argc, char **argv, struct e
 	if (!target) {
 		r = plan_history(&app->engine->state, NULL, &list, e);
 		if (r >= 0)
-			r = target_find(list, id, &target, e);
+			r = target_find(app, list, id, &target, e);
 		json_decref(list);
 	}
 	if (r >= 0 && !app->dry_run)

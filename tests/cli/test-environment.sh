@@ -18,7 +18,7 @@ version=535.1.2
 prepare=(prepare driver.run --kernel-source kernel --key key.pem --cert cert.pem)
 "$NVDRIVER" --store full "${prepare[@]}" >/dev/null 2>&1 || { echo "Bail out! the fixture cannot be prepared"; exit 1; }
 
-fresh() { rm -rf root store; cp -a pristine root; cp -a full store; }
+fresh() { rm -rf root root2 store; cp -a pristine root; cp -a full store; }
 state() { (cd root && find . ! -path './var/lib/nvdriver*' \( -type f -exec sha256sum {} + -o -true \) -printf '%p %y %m %l\n' | LC_ALL=C sort); }
 nvd() { "$NVDRIVER" --root "$work/root" --store "$work/store" "$@"; }
 # Under AddressSanitizer address space and descriptors are its own.
@@ -181,6 +181,19 @@ equals "and taken back" "$rc $(cd "$odd" && diff -r --no-dereference root ../pri
 cp driver.run $'\xff.run'
 slug "a name that is no text is refused by name" 2 name-not-text runfile info $'\xff.run'
 check "in JSON too" is_json out
+
+# -- two roots of one store
+fresh
+cp -a pristine root2
+nvd install $version --force >/dev/null 2>&1
+"$NVDRIVER" --root root2 --store store install $version --force >/dev/null 2>&1
+status "undo without a word of where asks which of two roots is meant" 2 --store store undo
+run --root "$work/../$(basename "$work")/root2" --store store undo
+equals "the root that is named is the one taken back, however it is spelled" "$rc $(diff -r --no-dereference root2 pristine | grep -v var/lib)" "0 "
+state >now
+equals "and the other one stays" "$(diff new now)" ""
+run --root root2 --store store undo
+check "nothing is left for the first" grep -q undo-nothing err
 
 # -- others at the same time
 seconds=5
