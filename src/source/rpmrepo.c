@@ -52,7 +52,7 @@ static bool is_below(struct span href)
 {
 	static const char never[] = "\\?#\"'<>&";
 
-	if (!href.len || href.p[0] == '/' || memmem(href.p, href.len, "..", 2) ||
+	if (!href.p || !href.len || href.p[0] == '/' || memmem(href.p, href.len, "..", 2) ||
 	    memmem(href.p, href.len, "://", 3))
 		return false;
 	for (size_t i = 0; i < href.len; i++)
