@@ -17,7 +17,8 @@
 
 #define RECORD_SIZE_MAX ((size_t)256 << 20)
 
-#define MARK_TRIES 1000
+#define MARK_TRIES    1000
+#define LOCKS_AT_ONCE 256
 
 static const enum store_kind swept[] = { STORE_PACKAGE, STORE_TREE,   STORE_IMAGE, STORE_KERNEL,
 					 STORE_PROBE,	STORE_OBJECT, STORE_MODULE };
@@ -202,12 +203,20 @@ static int objects_list(struct heap *h)
 }
 
 /* Objects somebody is working on stay. */
-static void candidates_lock(struct heap *h)
+static void candidates_lock(struct heap *h, size_t from, size_t to)
 {
-	for (size_t i = 0; i < h->n; i++)
+	for (size_t i = from; i < to; i++)
 		if (!h->v[i].marked)
 			h->v[i].held =
 			    store_lock(h->s, h->v[i].kind, h->v[i].id, 0, &h->v[i].lock, NULL) >= 0;
+}
+
+static void candidates_release(struct heap *h, size_t from, size_t to)
+{
+	for (size_t i = from; i < to; i++) {
+		lock_release(&h->v[i].lock);
+		h->v[i].held = false;
+	}
 }
 
 static int object_collect(struct heap *h, struct object *o, bool dry_run, json_t *list,
@@ -231,6 +240,21 @@ static int object_collect(struct heap *h, struct object *o, bool dry_run, json_t
 	return 0;
 }
 
+/* Looked at again under the locks: what was named between is kept. */
+static int batch_collect(struct heap *h, size_t from, size_t to, bool dry_run, json_t *list,
+			 struct store_gc_result *res)
+{
+	int r;
+
+	candidates_lock(h, from, to);
+	r = roots_mark(h);
+	for (size_t i = from; r >= 0 && i < to; i++)
+		if (!h->v[i].marked && h->v[i].held)
+			r = object_collect(h, &h->v[i], dry_run, list, res);
+	candidates_release(h, from, to);
+	return r;
+}
+
 int store_gc(struct store *s, bool dry_run, json_t **ret_list, struct store_gc_result *ret, struct err *e)
 {
 	_cleanup_(heap_done) struct heap h = { .s = s, .e = e };
@@ -245,12 +269,10 @@ int store_gc(struct store *s, bool dry_run, json_t **ret_list, struct store_gc_r
 		r = roots_mark(&h);
 	if (r < 0)
 		return r;
-	/* Looked at again under the locks: what was named between is kept. */
-	candidates_lock(&h);
-	r = roots_mark(&h);
-	for (size_t i = 0; r >= 0 && i < h.n; i++)
-		if (!h.v[i].marked && h.v[i].held)
-			r = object_collect(&h, &h.v[i], dry_run, list, &res);
+	/* A batch at a time, since the kernel looks through all locks of a file for each new one. */
+	for (size_t at = 0; r >= 0 && at < h.n; at += LOCKS_AT_ONCE)
+		r = batch_collect(&h, at, at + LOCKS_AT_ONCE < h.n ? at + LOCKS_AT_ONCE : h.n, dry_run, list,
+				  &res);
 	if (r < 0)
 		return r;
 	*ret = res;
