@@ -3,6 +3,7 @@
  * vgpu fetch and vgpu patch: the host driver as a file, and its unlocked copy. */
 #include "catalog.h"
 #include "cmd-vgpu.h"
+#include "vgpu-choice.h"
 #include "vgpu-plan.h"
 #include "vgpu-driver.h"
 #include "vgpu-installer.h"
@@ -213,6 +214,40 @@ static void list_with_address(const struct catalog *c)
 	}
 }
 
+/* Majors that have a branch for this host, newest first: of its only vGPU card, or of any. Nothing on another machine. */
+static int print_hint(struct app *app, const struct vgpu_common *o, const struct asker *ask)
+{
+	_cleanup_(err_done) struct err ignored = ERR_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT(4096);
+	_cleanup_(step1_done) struct step1 s = vgpu_step1_of(app, o, ask);
+	_cleanup_(choices_done) struct choices l = { 0 };
+	struct choice_request q = { 0 };
+	unsigned last = 0;
+	size_t at;
+
+	if (step1_open(&s, &ignored) < 0)
+		return 0;
+	q.pve_major = s.machine.pve_major;
+	if (cards_choose(&s.cards, o->card, &at, &ignored) == 0 && s.cards.v[at].info.branches) {
+		q.info = &s.cards.v[at].info;
+		q.support = s.cards.v[at].support;
+	}
+	if (choices_make(s.catalog, &q, &l) < 0)
+		return -ENOMEM;
+	for (size_t i = 0; i < l.n; i++) {
+		unsigned major = catalog_major(l.v[i].driver->branch);
+
+		if (l.v[i].verdict != CHOICE_FITS || major == last)
+			continue;
+		(void)strbuf_printf(&b, "%s%u", b.len ? ", " : "", major);
+		last = major;
+	}
+	if (b.len)
+		out_text("branches for %s on Proxmox VE %u: %s\n", q.info ? q.info->name : "any card",
+			 q.pve_major, strbuf_str(&b));
+	return strbuf_error(&b);
+}
+
 int vgpu_fetch_menu(struct app *app, const struct vgpu_common *o, struct err *e)
 {
 	_cleanup_(vgpu_asker_done) struct asker asker = { 0 };
@@ -227,6 +262,8 @@ int vgpu_fetch_menu(struct app *app, const struct vgpu_common *o, struct err *e)
 		r = vgpu_downloads(app, &to, e);
 	if (r < 0)
 		return r;
+	if (print_hint(app, o, &asker) < 0)
+		return err_oom(e);
 	list_with_address(c);
 	if (!o->url && !o->file &&
 	    ask_text(&asker, "branch", o->branch ? o->branch : "", &branch, "Host driver of which branch? ") <

@@ -4,6 +4,7 @@
 #include "catalog.h"
 #include "cmd-vgpu.h"
 #include "gpu.h"
+#include "parse.h"
 #include "vgpu-choice.h"
 #include "err-vgpu.h"
 
@@ -209,6 +210,14 @@ static int list_drivers(struct app *app, const struct drivers_opts *o, const str
 	return out_json("vgpu-drivers", json_pack("{s:o}", "drivers", list));
 }
 
+/* "17": the newest branch of that major. */
+static const struct catalog_driver *newest_of_major(const struct catalog *c, const char *text)
+{
+	uint64_t major;
+
+	return parse_u64(SPAN(text), 999, &major) == 0 ? catalog_driver_newest(c, (unsigned)major) : NULL;
+}
+
 static int drivers_cmd(struct app *app, void *opts, int argc, char **argv, struct err *e)
 {
 	_cleanup_(catalog_freep) struct catalog *c = NULL;
@@ -221,6 +230,7 @@ static int drivers_cmd(struct app *app, void *opts, int argc, char **argv, struc
 		return list_drivers(app, opts, c, e);
 	d = catalog_driver_by_file(c, argv[0]);
 	d = d ? d : catalog_driver_by_version(c, argv[0]);
+	d = d ? d : newest_of_major(c, argv[0]);
 	return show_branch(app, c, d ? d->branch : argv[0], e);
 }
 
@@ -228,7 +238,7 @@ const struct cmd cmd_vgpu_drivers = {
 	.name = "vgpu",
 	.sub = "drivers",
 	.summary = "list vGPU host drivers, and which of them fit",
-	.args = "[BRANCH|FILE|VERSION]",
+	.args = "[BRANCH|MAJOR|FILE|VERSION]",
 	.max_args = 1,
 	.description = "Lists the register of host drivers, or everything known of one release: its file, "
 		       "where it comes "

@@ -521,24 +521,38 @@ static int license_cmd(struct app *app, void *opts, int argc, char **argv, struc
 	"ClientConfigToken,\n"                                                                               \
 	"then restart the service NVDisplay.ContainerLocalSystem. The host itself needs no licence.\n"
 
+/* "vendor" or "server"; another word is asked for again, three times in all. */
+static int ask_kind(const struct asker *ask, bool *ret_server, struct err *e)
+{
+	for (int tries = 1;; tries++) {
+		_cleanup_free_ char *kind = NULL;
+
+		if (ask_text(ask, "license_kind", "vendor", &kind,
+			     "Licences from NVIDIA's own service (vendor), or from a server on this machine "
+			     "(server)? "
+			     "[vendor] ") < 0)
+			return err_oom(e);
+		*ret_server = strcmp(kind, "server") == 0;
+		if (*ret_server || strcmp(kind, "vendor") == 0)
+			return 0;
+		if (!ask->prompt || tries == 3)
+			return err_set(e, ERR_USAGE, "the answer is vendor or server, not %s", kind);
+	}
+}
+
 int vgpu_license_menu(struct app *app, const struct vgpu_common *o, struct err *e)
 {
 	struct license_opts own = { .common = *o };
 	_cleanup_(vgpu_asker_done) struct asker asker = { 0 };
-	_cleanup_free_ char *kind = NULL;
+	bool server = false;
 	int r = vgpu_asker_open(app, o, &asker, e);
 
+	if (r >= 0)
+		r = ask_kind(&asker, &server, e);
 	if (r < 0)
 		return r;
-	if (ask_text(
-		&asker, "license_kind", "vendor", &kind,
-		"Licences from NVIDIA's own service (vendor), or from a server on this machine (server)? "
-		"[vendor] ") < 0)
-		return err_oom(e);
-	if (strcmp(kind, "server") == 0)
+	if (server)
 		return action_server(app, &own, e);
-	if (strcmp(kind, "vendor") != 0)
-		return err_set(e, ERR_USAGE, "the answer is vendor or server, not %s", kind);
 	out_text("%s", VENDOR_TEXT);
 	return 0;
 }

@@ -320,6 +320,10 @@ static int remember(struct app *app, const struct vgpu_common *o, const struct s
 		{ "CARD", c ? c->pci.address : NULL },
 		{ "BRANCH", s->driver ? s->driver->branch : NULL },
 		{ "KERNEL_DOWNGRADED", s->kernel.release ? "1" : vgpu_state_get(st, "KERNEL_DOWNGRADED") },
+		/* Guests of these branches take more to be licensed by a server of one's own. */
+		{ "FASTAPI_WARNING", s->driver && catalog_major(s->driver->branch) >= 18
+					 ? "1"
+					 : vgpu_state_get(st, "FASTAPI_WARNING") },
 		{ "URL", o->url ? o->url : vgpu_state_get(st, "URL") },
 		{ "FILE", o->file ? o->file : vgpu_state_get(st, "FILE") },
 	};

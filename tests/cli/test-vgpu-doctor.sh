@@ -171,6 +171,7 @@ if command -v script >/dev/null; then
 	equals "three wrong answers are a usage error" "$rc" 2
 	says "that names the range" 'none of 1 to 7'
 	menu '4\n18.5\n'
+	says "the branches for this card and release come first" 'branches for L40 on Proxmox VE 8: 20, 19, 18, 17, 16'
 	says "host drivers that can be had are listed" '^17.6 *\(550.163.02\)'
 	check "the others are not" test "$(grep -cE '^(18.5|20.2) ' out)" = 0
 	equals "one of the portal is refused" "$rc" 1
@@ -180,6 +181,8 @@ if command -v script >/dev/null; then
 	menu '6\n\n'
 	equals "licences: the vendor's way is the default" "$rc" 0
 	says "and says what to do" 'license client --token'
+	menu '6\nx\ny\nz\n'
+	equals "three wrong answers are enough" "$rc" 2
 	menu '6\nserver\nn\n'
 	equals "a server of one's own, declined" "$rc" 1
 	says "after its authors were named" 'oscar.krause/fastapi-dls'

@@ -89,6 +89,18 @@ equals "nvdriver vgpu alone goes on with step 2" "$rc" 0
 says "to the summary" 'The host is set up: driver 550.163.02, branch 17.6'
 says "which says how to attach" 'Hardware > Add > PCI Device'
 
+# Another driver: the present one goes, step 1 follows, and step 2, for the kernel that runs is the one it needs.
+talk 'Your choice:=>2' 'Take the .*\?=>y' 'Which vGPU branch=>' 'Fetch and build that\?=>y' 'dist-upgrade\)\?=>n' 'Prepare this host now.*\?=>y' \
+	-- "${all[@]}" vgpu
+equals "upgrade" "$rc" 0
+[ "$rc" = 0 ] || sed 's/^/# /' out
+check "takes the present driver away" grep -q '^nvidia-uninstall -s' "$root/nvdriver-commands.log"
+driver_patch "$root/var/lib/nvdriver/vgpu/vgpu-proxmox/550.163.02.patch"
+bind "$root" 0000:01:00.0 nvidia
+talk 'Install driver .*\?=>y' -- "${all[@]}" vgpu --file "$root$file" --accept-md5
+equals "and step 2 puts the next one in" "$rc" 0
+[ "$rc" = 0 ] || sed 's/^/# /' out
+
 # Licences.
 talk 'Your choice:=>6' 'on this machine \(server\)=>' -- "${all[@]}" vgpu
 equals "licences, the vendor's way" "$rc" 0

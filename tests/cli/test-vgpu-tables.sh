@@ -99,7 +99,10 @@ status "a branch by its file" 0 vgpu drivers NVIDIA-Linux-x86_64-535.161.05-vgpu
 check "the first row of the register wins" grep -q '^branch  *16.5$' out
 status "a branch by its version" 0 vgpu drivers 550.163.02
 check "with its patch" grep -q '^patch  *550.163.02.patch (mapped), kernels to 6.14' out
+status "a major" 0 vgpu drivers 17
+check "means its newest branch" grep -q '^branch  *17.6$' out
 slug "an unknown branch" 2 branch-unknown vgpu drivers 99.1
+slug "an unknown major" 2 branch-unknown vgpu drivers 99
 slug "a branch without guests" 2 branch-unknown vgpu guest 99.1
 slug "an unknown card" 1 gpu-unknown vgpu drivers --card fffe
 run vgpu guest 17.2
