@@ -14,6 +14,15 @@ echo '{ "mok_password": "12345678" }' >answers.json
 prepared pve9_unlock
 nv vgpu step 2 --yes "${take[@]}"
 equals "a driver is installed" "$rc" 0
+put "$root/etc/vgpu_unlock/profile_override.toml" "[profile.nvidia-256]\nnum_displays = one\n"
+nv vgpu doctor
+check "a file the daemons would end on is seen" grep -q '^fail *unlock-config */etc/vgpu_unlock/profile_override.toml: line 2:' out
+mkdir -p "$root/proc/77"
+put "$root/proc/77/comm" "nvidia-vgpu-mgr\n"
+put "$root/proc/77/maps" "7f00 r-xp 00000000 08:01 1 /usr/lib/libc.so.6\n"
+nv vgpu doctor
+check "so is a daemon without the library" grep -q '^fail *unlock *nvidia-vgpu-mgr runs without the unlock library' out
+rm -r "$root/proc/77"
 python3 - "$root" <<'END'
 import json, sys
 path = sys.argv[1] + "/nvdriver-commands.json"

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # The machine owner's key, the whole chain: firmware with Secure Boot and the vendor's keys, shim, GRUB, the
-# distribution's kernel. Boot 1 asks for our certificate, boot 2 confirms it in MokManager by key presses, in boot 3
-# the kernel trusts what nvdriver signed with that key.
+# distribution's kernel. In boot 1 the vGPU role asks for the certificate as it does on a Proxmox VE host, boot 2 confirms it in
+# MokManager by key presses, in boot 3 the kernel trusts what nvdriver signed with that key.
 . "$(dirname "$0")/lib.sh"
 
 PASSWORD=12345678
@@ -19,8 +19,9 @@ done
 
 mokutil=$PKG_ROOT/usr/bin/mokutil
 # shellcheck disable=SC2046 # pairs hold no blanks
-guest_initramfs "$WORK/initramfs" "$VM_DIR/guest/mok.sh" "$mokutil:/usr/bin/mokutil" $(program_libs "$mokutil") \
-	"$KEYS/good.der:/good.der" "$WORK/good:/modules/good" "$WORK/foreign:/modules/foreign" $(kernel_modules efivarfs)
+guest_initramfs "$WORK/initramfs" "$VM_DIR/guest/mok.sh" "$mokutil:/usr/bin/mokutil" $(program_libs "$mokutil" /usr/bin/openssl) \
+	$(pve_host_pairs) /usr/bin/openssl:/usr/bin/openssl "$KEYS/good.der:/good.der" "$KEYS/good.key:/good.key" \
+	"$WORK/good:/modules/good" "$WORK/foreign:/modules/foreign" $(kernel_modules efivarfs)
 gzip -1 "$WORK/initramfs"       # GRUB reads slowly
 
 disk=$WORK/disk

@@ -24,17 +24,10 @@ cp "$VM_DIR/guest/vgpu/nvidia-installer" "$tree/"
 driver=$WORK/NVIDIA-Linux-x86_64-535.309.01-vgpu-kvm.run
 "$NVDRIVER" runfile pack "$tree" -o "$driver" --kind vgpu-kvm --compression gzip >/dev/null
 
-# The tables are made when the program is built.
-for build in "${NVDRIVER%/src/cli/nvdriver}" "$CACHE/nvdriver-build"; do
-	[ ! -e "$build/data/gpu_info.db" ] || tables=$build/data/gpu_info.db
-done
-sqlite=$(ldconfig -p | sed -n 's/.*libsqlite3\.so\.0 .* => //p' | head -n 1)
-[ -n "$sqlite" ] || tap_cannot_run "no libsqlite3"
-
 INITRAMFS=$WORK/initramfs
 # shellcheck disable=SC2046 # pairs hold no blanks
-guest_initramfs "$INITRAMFS" "$VM_DIR/guest/vgpu.sh" "$fakegpu:/fakegpu.ko" "$VM_DIR/guest/vgpu/tool.sh:/tool.sh" "$driver:/root/${driver##*/}" \
-	"$tables:/data/gpu_info.db" "$sqlite:$sqlite" /usr/bin/cksum:/usr/bin/cksum $(program_libs "$sqlite" /usr/bin/cksum) $(kernel_modules mdev vfio_iommu_type1)
+guest_initramfs "$INITRAMFS" "$VM_DIR/guest/vgpu.sh" "$fakegpu:/fakegpu.ko" $(pve_host_pairs) "$driver:/root/${driver##*/}" \
+	/usr/bin/cksum:/usr/bin/cksum $(program_libs /usr/bin/cksum) $(kernel_modules mdev vfio_iommu_type1)
 GUEST_MEMORY=1024 guest_run vgpu "intel_iommu=on iommu=pt" -device intel-iommu -device e1000e >"$WORK/result"
 tap_guest vgpu <"$WORK/result"
 tap_done

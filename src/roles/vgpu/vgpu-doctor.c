@@ -10,6 +10,7 @@
 #include "vgpu-modules.h"
 #include "vgpu-ops.h"
 #include "vgpu-plan.h"
+#include "vgpu-profile.h"
 #include "vgpu-state.h"
 #include "vgpu-step1.h"
 #include "vgpu-tools.h"
@@ -532,6 +533,39 @@ static int check_unlock_loaded(struct doctor *d)
 	return r;
 }
 
+/* Both files are read by both daemons at their start, and end it when they cannot be. */
+static int check_unlock_file(struct doctor *d, const char *path,
+			     int (*check)(struct span, struct unlock_problems *))
+{
+	_cleanup_(text_files_done) struct text_files files = { 0 };
+	_cleanup_(unlock_problems_done) struct unlock_problems problems = { 0 };
+
+	if (text_files_read(&files, d->s.en->host, path, NULL) < 0)
+		return say(d, "unlock-config", "fail",
+			   "correct it, then restart nvidia-vgpud and nvidia-vgpu-mgr", "/%s cannot be read",
+			   path);
+	if (files.n == 0)
+		return 0;
+	if (check((struct span){ files.v[0].bytes, files.v[0].len }, &problems) < 0)
+		return -ENOMEM;
+	if (problems.list)
+		return say(d, "unlock-config", problems.fatal ? "fail" : "warn",
+			   problems.fatal ? "correct it: the daemons end when they start with it"
+					  : "correct it",
+			   "/%s: %s", path, problems.list[0]);
+	return say(d, "unlock-config", "ok", NULL, "/%s is well formed", path);
+}
+
+static int check_unlock_files(struct doctor *d)
+{
+	int r;
+
+	if (!path_exists(d->s.en->host->root_fd, UNLOCK_LIBRARY))
+		return 0;
+	r = check_unlock_file(d, UNLOCK_CONFIG, unlock_config_check);
+	return r < 0 ? r : check_unlock_file(d, UNLOCK_PROFILE, unlock_profile_check);
+}
+
 static int check_unlock(struct doctor *d)
 {
 	const struct card *c = chosen_card(d);
@@ -666,8 +700,9 @@ static const struct {
 	{ check_iommu, false },	  { check_key, false },		 { check_cards, false },
 	{ check_nouveau, false }, { check_kernel, false },	 { check_modules_built, true },
 	{ check_signer, true },	  { check_smi, true },		 { check_daemons, true },
-	{ check_unlock, true },	  { check_functions, true },	 { check_drivers, true },
-	{ check_types, true },	  { check_guests, false },	 { check_license, false },
+	{ check_unlock, true },	  { check_unlock_files, true },	 { check_functions, true },
+	{ check_drivers, true },  { check_types, true },	 { check_guests, false },
+	{ check_license, false },
 };
 
 static int look_at(struct engine *en, bool all, json_t **ret_checks, unsigned *ret_findings, struct err *e)

@@ -4,9 +4,12 @@
 #include "testlib.h"
 
 #include "host.h"
+#include "strbuf.h"
 #include "vgpu-doctor.h"
+#include "vgpu-profile.h"
 #include "vgpu-services.h"
 #include "vgpu-unlock.h"
+#include "vgpu-use.h"
 
 #include <string.h>
 
@@ -104,5 +107,96 @@ static void judges_nvidia_smi(void **state _unused_)
 		assert_int_equal(vgpu_smi_reason(rows[i].text, rows[i].unlock) != NULL, rows[i].bad);
 }
 
-TEST_MAIN(cmocka_unit_test(presents_devices), cmocka_unit_test(chooses_toolchains),
-	  cmocka_unit_test(writes_units), cmocka_unit_test(judges_nvidia_smi))
+static void parses_sizes(void **state _unused_)
+{
+	static const struct {
+		const char *text;
+		uint64_t bytes; /* 0 = refused */
+	} rows[] = {
+		{ "1024", 1024 },
+		{ " 2GiB ", (uint64_t)2 << 30 },
+		{ "1.5 GiB", (uint64_t)3 << 29 },
+		{ "512 MB", 512000000 },
+		{ "7kB", 7000 },
+		{ "", 0 },
+		{ "GiB", 0 },
+		{ "1 gib", 0 },
+		{ "-1", 0 },
+		{ "99999999TiB", 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		uint64_t bytes = 0;
+
+		assert_int_equal(unlock_size_parse(SPAN(rows[i].text), &bytes), rows[i].bytes ? 0 : -EINVAL);
+		if (rows[i].bytes)
+			assert_true(bytes == rows[i].bytes);
+	}
+}
+
+static void splits_framebuffers(void **state _unused_)
+{
+	uint64_t framebuffer, reservation;
+
+	assert_int_equal(unlock_framebuffer((uint64_t)1 << 30, &framebuffer, &reservation), 0);
+	assert_true(framebuffer == 0x38000000 && reservation == 0x8000000);
+	assert_int_equal(unlock_framebuffer((uint64_t)2 << 30, &framebuffer, &reservation), 0);
+	assert_true(framebuffer == 0x74000000 && reservation == 0xC000000);
+	assert_int_equal(unlock_framebuffer((uint64_t)1 << 29, &framebuffer, &reservation), 0);
+	assert_true(framebuffer + reservation == (uint64_t)1 << 29);
+	assert_int_equal(unlock_framebuffer((uint64_t)48 << 30, &framebuffer, &reservation), -ERANGE);
+}
+
+static void checks_files(void **state _unused_)
+{
+	static const struct {
+		int (*check)(struct span, struct unlock_problems *);
+		bool fatal;
+		const char *text, *problem; /* NULL = none */
+	} rows[] = {
+		{ unlock_profile_check, true, "", NULL },
+		{ unlock_profile_check, true,
+		  "[profile.nvidia-256]\nnum_displays = 1\nframebuffer = \"1GiB\"\n", NULL },
+		{ unlock_profile_check, true,
+		  "[vm.100]\nframebuffer = 0x74000000\nframebuffer_reservation = 0xC000000\n", NULL },
+		{ unlock_profile_check, false,
+		  "[vm.100]\nframebuffer = 0x74000000\nframebuffer_reservation = 1\n",
+		  "no multiple of half a GiB" },
+		{ unlock_profile_check, true, "[profile.nvidia-256]\nnum_displays = \"1\"\n",
+		  "num_displays has to be a number" },
+		{ unlock_profile_check, true, "[profile.nvidia-256]\nframebuffer = \"1 lot\"\n",
+		  "framebuffer has to be a size" },
+		{ unlock_profile_check, false, "[profile.nvidia-256]\ntypo = 1\n",
+		  "the library knows no typo" },
+		{ unlock_profile_check, false, "[profil.x]\na=1\n", "no table profil" },
+		{ unlock_profile_check, true, "profile = 1\n", "profile is no table" },
+		{ unlock_profile_check, true, "[profile.x\n", "line 1:" },
+		{ unlock_config_check, true, "unlock = false\n[pci_info_map.0x1e07]\ndevice_id = 1\n", NULL },
+		{ unlock_config_check, true, "unlock = 0\n", "unlock has to be true or false" },
+		{ unlock_config_check, true, "pci_info_map = 1\n", "pci_info_map has to be a table" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_(unlock_problems_done) struct unlock_problems p = { 0 };
+
+		assert_int_equal(rows[i].check(SPAN(rows[i].text), &p), 0);
+		if (!rows[i].problem && p.list)
+			fail_msg("row %zu: %s", i, p.list[0]);
+		if (rows[i].problem)
+			assert_true(p.list && p.fatal == rows[i].fatal && strstr(p.list[0], rows[i].problem));
+	}
+}
+
+static void names_guests(void **state _unused_)
+{
+	assert_int_equal(vgpu_uuid_guest("00000000-0000-0000-0000-000000000101"), 101);
+	assert_int_equal(vgpu_uuid_guest("00000003-0000-0000-0000-000000001000"), 1000);
+	assert_int_equal(vgpu_uuid_guest("2d3e1a2c-0000-4000-8000-000000000001"), 0);
+	assert_int_equal(vgpu_uuid_guest("00000000-0000-0000-0000-00000000010x"), 0);
+	assert_int_equal(vgpu_uuid_guest("x"), 0);
+}
+
+TEST_MAIN(cmocka_unit_test(parses_sizes), cmocka_unit_test(splits_framebuffers),
+	  cmocka_unit_test(checks_files), cmocka_unit_test(names_guests), cmocka_unit_test(presents_devices),
+	  cmocka_unit_test(chooses_toolchains), cmocka_unit_test(writes_units),
+	  cmocka_unit_test(judges_nvidia_smi))

@@ -3,23 +3,11 @@
 devices=/sys/bus/pci/devices
 pf=$devices/0000:41:00.0
 vf=$devices/0000:41:00.1
-export NVDRIVER_DATADIR=/data
 put() { printf '%s' "$1" 2>/dev/null >"$2"; }
 nv() { exits "$1" "$2" nvdriver --store /store vgpu "$3" $4 $5 $6 $7 $8; }
 ran() { has "$1" "$(cat /tmp/commands)" "$2"; }
 
-# A Proxmox VE host: what step 1 reads of it.
-mkdir -p /etc/apt/sources.list.d /etc/apt/trusted.gpg.d /etc/default /etc/systemd/system /var/lib/dpkg /var/log /boot /usr/bin /usr/local/sbin
-echo 'VERSION_CODENAME=bookworm' >/etc/os-release
-printf 'GRUB_CMDLINE_LINUX_DEFAULT="quiet intel_iommu=on iommu=pt"\n' >/etc/default/grub
-: >/etc/apt/trusted.gpg.d/proxmox-release-bookworm.gpg
-: >/etc/modules
-for package in pve-manager build-essential dkms mdevctl pve-nvidia-vgpu-helper "linux-headers-$(uname -r)"; do
-	printf 'Package: %s\nStatus: install ok installed\nVersion: 8.1.4\n\n' "$package"
-done >/var/lib/dpkg/status
-for tool in pveversion pvesubscription apt-get apt-cache update-grub update-initramfs systemctl lspci mokutil dkms make cc; do
-	ln -s /tool.sh /usr/local/sbin/$tool
-done
+. /host.sh
 driver=/root/NVIDIA-Linux-x86_64-535.309.01-vgpu-kvm.run
 
 exits "a card with SR-IOV appears" 0 insmod /fakegpu.ko ids=0x20b510de domain=0 busnr=0x41 vfs=4
