@@ -37,6 +37,7 @@
 	X(vgpu_status) \
 	X(vgpu_doctor) \
 	X(vgpu_upgrade) \
+	X(vgpu_kernel) \
 	X(vgpu_undo) \
 	X(vgpu_remove) \
 	X(vgpu_menu) \

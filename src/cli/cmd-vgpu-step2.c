@@ -311,6 +311,7 @@ int vgpu_step2_run(struct app *app, const struct vgpu_common *o, struct err *e)
 				.branch = o->branch,
 				.driver_patch = o->patch,
 				.accept_md5 = o->accept_md5,
+				.hold_kernel = o->hold_kernel,
 				.s = vgpu_step1_of(app, o, &asker) };
 	if (rc >= 0 && !app->dry_run)
 		rc = vgpu_may_change(app, e);

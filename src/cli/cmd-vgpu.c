@@ -357,7 +357,8 @@ const struct cmd cmd_vgpu_remove = {
 	.sub = "remove",
 	.summary = "take back the vGPU set-up, one question a group",
 	.description =
-	    "Like vgpu undo, and asks for each group whether it shall go: functions, services, driver, "
+	    "Like vgpu undo, and asks for each group whether it shall go: hold, hook, functions, services, "
+	    "driver, "
 	    "download; modules, cards, boot, secureboot, kernel, unlock_config, unlock, unlock_sources, "
 	    "packages, repositories. With --yes all go.",
 	.options = undo_options,

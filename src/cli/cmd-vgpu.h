@@ -14,7 +14,7 @@
 struct vgpu_common {
 	const char *card, *branch, *gpu_db, *answers, *import, *url, *file, *step, *fixture;
 	const char *patch, *unlock_patches, *unlock_source, *unlock_library;
-	bool debug, accept_md5;
+	bool debug, accept_md5, hold_kernel;
 };
 /* clang-format off */
 #define VGPU_COMMON_OPTIONS \
@@ -32,6 +32,8 @@ struct vgpu_common {
 	{ "file", 0, "FILE", "host driver file for step 2", OPT_STRING, offsetof(struct vgpu_common, file), "file" }, \
 	{ "accept-md5", 0, NULL, "take a driver although its MD5 is not the register's", OPT_FLAG, \
 	  offsetof(struct vgpu_common, accept_md5) }, \
+	{ "hold-kernel", 0, NULL, "have a new kernel the driver does not go with not be booted", OPT_FLAG, \
+	  offsetof(struct vgpu_common, hold_kernel) }, \
 	{ "patch", 0, "FILE", "unlock with this patch instead of the mapped one", OPT_STRING, \
 	  offsetof(struct vgpu_common, patch), "file" }, \
 	{ "unlock-patches", 0, "URL", "fetch the community's patches from this repository", OPT_STRING, \

@@ -11,7 +11,7 @@ strace -o /dev/null -e trace=none -e inject=write:error=EIO:when=9999 true 2>/de
 # LeakSanitizer cannot look at a traced program.
 export ASAN_OPTIONS=detect_leaks=0
 echo '{ "mok_password": "12345678" }' >answers.json
-echo '{ "remove_functions": true, "remove_services": true, "remove_driver": true, "remove_download": true }' >back.json
+echo '{ "remove_hook": true, "remove_functions": true, "remove_services": true, "remove_driver": true, "remove_download": true }' >back.json
 
 # The unlocked copy is packed with the time of day in it: that it is there counts.
 tree() { (cd root && find . ! -name 'nvdriver-commands.*' ! -path ./run ! -path './var/lib/nvdriver/undo*' \( -type f ! -name '*-custom.run*' -exec sha256sum {} + -o -true \) -printf '%p %y %m %l\n' | LC_ALL=C sort); }

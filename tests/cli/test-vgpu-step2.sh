@@ -57,7 +57,7 @@ for m in $machines; do
 
 	# Groups of step 2 are taken back and those of step 1 stay.
 	cat >back.json <<-END
-		{ "remove_functions": true, "remove_services": true, "remove_driver": true, "remove_download": true }
+		{ "remove_hook": true, "remove_functions": true, "remove_services": true, "remove_driver": true, "remove_download": true }
 	END
 	nv vgpu remove --answers back.json
 	equals "$m: taking step 2 back" "$rc" 0

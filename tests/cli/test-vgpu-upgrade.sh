@@ -74,6 +74,24 @@ check "a driver" test -e "$root/usr/bin/nvidia-uninstall"
 functions=0000:01:00.0 prepared pve8_fresh
 nv vgpu step 2 --yes "${take[@]}"
 equals "the newest branch" "$rc" 0
+hook=$root/etc/kernel/postinst.d/zz-nvdriver-vgpu
+equals "new kernels are looked at" "$(stat -c %a "$hook")" 755
+check "by a shell's leave" sh -n "$hook"
+nv vgpu kernel 6.8.12-4-pve
+equals "the running one fits" "$rc" 0
+nv vgpu kernel 6.8.12-5-pve
+equals "one without a module does not" "$rc" 10
+check "and is named" grep -q 'kernel 6.8.12-5-pve: no module of vGPU driver' err
+: >"$root/nvdriver-commands.log"
+nv --json vgpu kernel 9.1.0-1-pve
+check "nor does one beyond the branch" json 'd["verdict"] == "too-new" and d["hold"] == "6.8.12-4-pve" and not d["held"]'
+check "asking changes nothing" test -z "$(grep proxmox-boot-tool "$root/nvdriver-commands.log")"
+nv --json vgpu kernel --hold 9.1.0-1-pve
+check "the running one can be held" json 'd["held"]'
+check "by pinning it" ran 'proxmox-boot-tool kernel pin 6.8.12-4-pve'
+echo '{ "remove_hold": true }' >release.json
+nv vgpu remove --answers release.json
+check "and released" ran 'proxmox-boot-tool kernel unpin'
 nv vgpu upgrade --yes --branch 19.1
 equals "to an older one" "$rc" 0
 check "is remembered" grep -q '"BRANCH": "19.1"' store/targets/*/vgpu.json

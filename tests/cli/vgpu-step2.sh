@@ -60,7 +60,7 @@ programs() {
 	python3 - "$@" "${SIGNER-Proxmox vGPU Module Signing}" "${SMI-}" <<'END'
 import glob, json, os, sys
 root, version, runfile, signer, smi = sys.argv[1:]
-for d in ("sys/module", "var/lib/dkms", "sys/class", "usr/lib/nvidia"):
+for d in ("sys/module", "var/lib/dkms", "etc/kernel/postinst.d", "sys/class", "usr/lib/nvidia"):
     os.makedirs(root + "/" + d, exist_ok=True)
 kernel = open(root + "/proc/sys/kernel/osrelease").read().strip()
 path = root + "/nvdriver-commands.json"

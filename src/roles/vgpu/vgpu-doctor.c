@@ -295,29 +295,13 @@ static int check_kernel(struct doctor *d)
 		   c->reason);
 }
 
-/* The modules DKMS made for a kernel lie below updates/dkms. */
-static bool has_module_file(const struct doctor *d, const char *kernel)
-{
-	static const char *const endings[] = { "", ".xz", ".zst", ".gz" };
-
-	for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
-		char path[256];
-
-		(void)snprintf(path, sizeof(path), "lib/modules/%s/updates/dkms/nvidia.ko%s", kernel,
-			       endings[i]);
-		if (path_exists(d->s.machine.host->root_fd, path))
-			return true;
-	}
-	return false;
-}
-
 /* Installed kernels that could be booted and would find no driver. */
 static int kernels_without(const struct doctor *d, char **ret)
 {
 	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT(4096);
 
 	for (char **k = d->s.machine.kernels; k && *k; k++)
-		if (!has_module_file(d, *k))
+		if (!vgpu_machine_has_dkms(&d->s.machine, *k, "nvidia"))
 			(void)strbuf_printf(&b, "%s%s", b.len ? ", " : "; there is none for ", *k);
 	return strbuf_steal(&b, ret);
 }
@@ -335,7 +319,7 @@ static int check_modules_built(struct doctor *d)
 				 json_string_value(json_object_get(d->installed, "version")))
 			   : say(d, "driver", vgpu_state_get(&d->state, "STEP") ? "warn" : "ok",
 				 "nvdriver vgpu step 2 installs it", "the host driver is not loaded");
-	if (!has_module_file(d, next_kernel))
+	if (!vgpu_machine_has_dkms(&d->s.machine, next_kernel, "nvidia"))
 		return say(d, "driver", "warn", "install that kernel's headers and run: dkms autoinstall",
 			   "driver %s runs, and no module of it was built for kernel %s, which boots next",
 			   d->driver, next_kernel);

@@ -336,6 +336,21 @@ bool vgpu_machine_has_module(const struct vgpu_machine *m, const char *kernel, c
 	return false;
 }
 
+bool vgpu_machine_has_dkms(const struct vgpu_machine *m, const char *kernel, const char *module)
+{
+	static const char *const endings[] = { "", ".xz", ".zst", ".gz" };
+
+	for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
+		char path[256];
+
+		(void)snprintf(path, sizeof(path), "lib/modules/%s/updates/dkms/%s.ko%s", kernel, module,
+			       endings[i]);
+		if (path_exists(m->host->root_fd, path))
+			return true;
+	}
+	return false;
+}
+
 const char *vgpu_machine_next_kernel(const struct vgpu_machine *m)
 {
 	if (m->pinned)

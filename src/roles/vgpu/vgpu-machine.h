@@ -36,6 +36,8 @@ void vgpu_machine_done(struct vgpu_machine *m);
 bool vgpu_machine_has_package(const struct vgpu_machine *m, const char *name);
 /* Does a kernel have the module, loadable or built in? False where its tree is not there. */
 bool vgpu_machine_has_module(const struct vgpu_machine *m, const char *kernel, const char *module);
+/* Did DKMS build the module for a kernel? It puts them below updates/dkms. */
+bool vgpu_machine_has_dkms(const struct vgpu_machine *m, const char *kernel, const char *module);
 /* What is pinned, else the newest installed, else the running one. Borrowed. */
 const char *vgpu_machine_next_kernel(const struct vgpu_machine *m);
 

@@ -7,6 +7,7 @@
 #include "spawn.h"
 #include "strbuf.h"
 #include "vgpu-installer.h"
+#include "vgpu-newkernel.h"
 #include "vgpu-ops.h"
 #include "vgpu-services.h"
 #include "vgpu-tools.h"
@@ -632,12 +633,18 @@ static int build_functions(struct step2 *t, struct plan *p, struct err *e)
 	return services_add_functions(t->s.en->host, &t->s.cards, t->s.card, p, e);
 }
 
+static int build_hook(struct step2 *t, struct plan *p, struct err *e)
+{
+	return newkernel_add_hook(t->s.en->host, t->hold_kernel, p) < 0 ? err_oom(e) : 0;
+}
+
 const struct step2_group step2_groups[] = {
 	{ "secureboot", "sign modules for Secure Boot", build_key },
 	{ "download", "keep the driver's files", build_download },
 	{ "driver", "install the host driver", build_driver },
 	{ "services", "start the driver's daemons", build_services },
 	{ "functions", "switch on virtual functions", build_functions },
+	{ "hook", "look at new kernels", build_hook },
 	{ 0 },
 };
 

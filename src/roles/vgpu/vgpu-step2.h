@@ -17,6 +17,7 @@ struct step2 {
 	const char
 	    *overrides_beside; /* borrowed; a driver_patches.json where VGPU_DIR has none; NULL = none */
 	bool accept_md5;
+	bool hold_kernel; /* the hook for new kernels holds the old one when they do not fit */
 
 	/* what was found and decided */
 	char **recalled; /* owned strv; texts of the state that the borrowed members above point to */
