@@ -140,6 +140,17 @@ rm "$root/run/fail"
 lxc devices 101
 equals "the next run converges" "$rc" 0
 
+# -- two at a time --
+machine
+sed -i 's/^set)/set) touch "$ROOT\/run\/slow"; sleep 4;/' "$root/usr/sbin/pct"
+printf 'lock-timeout = 1\n' | cat - "$root/etc/nvdriver/nvdriver.conf" >"$work/conf" && cp "$work/conf" "$root/etc/nvdriver/nvdriver.conf"
+"$NVDRIVER" --root "$root" lxc devices 101 >/dev/null 2>&1 &
+for _ in $(seq 300); do [ ! -e "$root/run/slow" ] || break; sleep 0.1; done
+slug "a second run while the first works" 75 lock-held --root "$root" lxc devices 101
+wait
+lxc devices 101
+check "what the first did is whole" grep -q "nothing to do" "$work/out"
+
 # -- plan, status, verify --
 machine
 lxc plan 101 --json

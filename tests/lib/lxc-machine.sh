@@ -24,11 +24,6 @@ private_or_skip() { # "$0" "$@"
 	rm -rf "$work"
 	exec env NVD_PRIVATE=1 unshare --mount --propagation private "$@"
 }
-private_ids() {
-	local f
-	echo root:100000:131072 >"$work/ids"
-	for f in /etc/subuid /etc/subgid; do [ ! -e $f ] || mount --bind "$work/ids" $f; done
-}
 skip_all() { echo "1..0 # SKIP $1"; exit 77; }
 overlay() { # LOWER AT: AT is LOWER, and its changes are beside it
 	mkdir -p "$2" "$2.upper" "$2.work"
@@ -46,7 +41,7 @@ machine_or_skip() {
 	fi
 	trap lxc_machine_end EXIT
 	chmod 755 "$work"
-	[ "${NVD_PRIVATE:-}" != 1 ] || private_ids
+	[ "${NVD_PRIVATE:-}" != 1 ] || ids_for_root
 	overlay "$lxc_cache/store" "$work/store" 2>"$work/overlay" || skip_all "no overlays here: $(cat "$work/overlay")"
 	export NVDRIVER_STORE=$work/store
 	mkdir -p "$host"/{proc/driver/nvidia/gpus/0000:01:00.0,sys,dev,run,bin,etc/nvdriver,usr/sbin,var/lib/dpkg} "$lxcpath"

@@ -129,7 +129,22 @@ printf 'arch: amd64\nhostname: ct101\n\n[snap]\narch: amd64\n' >"$host/etc/pve/l
 cp "$host/etc/pve/lxc/101.conf" "$work/101.before"
 install 101
 equals "through pct" "$rc" 0
-check "the feature script's judgement: exit status alone" test "$rc" = 0
+# As the hypervisor set-up calls it: its feature script, of which one function's body is ours, judged by exit status alone.
+mkdir -p "$host/usr/local/phoenix_hypervisor/bin/lxc_setup"
+feature=$host/usr/local/phoenix_hypervisor/bin/lxc_setup/phoenix_hypervisor_feature_install_nvidia.sh
+cat >"$feature" <<S
+#!/bin/bash
+set -e
+CTID=\$1
+install_drivers_in_container() {
+	"$NVDRIVER" --root "$host" lxc install "\$1" --level static --allow-missing-devices
+}
+if ! install_drivers_in_container "\$CTID"; then exit 1; fi
+S
+bash "$feature" 101 >"$work/feature" 2>&1
+equals "the set-up's feature script" "$?" 0
+bash "$feature" 102 >"$work/feature" 2>&1
+equals "fails for a container that is not there" "$?" 1
 "$host/usr/sbin/pct" exec 101 -- nvidia-smi >"$work/smi" 2>&1
 equals "nvidia-smi runs" "$?" 9
 install 101

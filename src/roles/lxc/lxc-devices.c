@@ -129,6 +129,7 @@ static int add_nodes(struct lxc_ct *ct, struct plan *p, struct err *e)
 	json_t *args = lxc_op_args(ct), *nodes = lxc_nodes_json(&ct->nodes);
 
 	if (!args || !nodes || json_object_set_new(args, "nodes", nodes) < 0 ||
+	    json_object_set_new(args, "covered", json_boolean(lxc_record_covers(ct))) < 0 ||
 	    json_object_set_new(args, "restart",
 				json_string(ct->x->opt->restart == LXC_RESTART_NEVER ? "never" : "auto")) < 0)
 		return err_oom(e);
