@@ -5,6 +5,7 @@
 
 #include "fd.h"
 #include "fetch.h"
+#include "jutil.h"
 #include "log.h"
 #include "publish.h"
 #include "tree.h"
@@ -92,40 +93,14 @@ static int need_store(struct app *app, struct err *e)
 	return 0;
 }
 
-static json_t *notes_json(char *const *notes)
-{
-	json_t *list = json_array();
-
-	for (; list && notes && *notes; notes++)
-		(void)json_array_append_new(list, json_string(*notes));
-	return list;
-}
-
-static int show_plan(struct app *app, const struct plan *p, const char *name, json_t *groups)
-{
-	_cleanup_(strbuf_done) struct strbuf text = STRBUF_INIT(STRBUF_TEXT_MAX);
-	json_t *plan = NULL;
-	int r = app->json ? plan_to_json(p, &plan) : plan_to_text(p, app->engine->host, &text);
-
-	if (r >= 0 && app->json)
-		r = json_array_append_new(groups, json_pack("{s:s, s:o}", "name", name, "plan", plan));
-	if (r >= 0 && !app->json)
-		out_text("%s", strbuf_str(&text));
-	return r;
-}
-
-/* Shows the plan or carries it out; what was done goes to `groups`. 1 = something was (or would be) changed. */
-static int run_plan(struct app *app, struct plan *p, const char *name, json_t *groups, struct err *e)
+/* Shows the plan or carries it out; what was done goes to the report's "groups". 1 = something was (or would be) changed. */
+static int run_plan(struct app *app, struct plan *p, const char *name, json_t *report, struct err *e)
 {
 	_cleanup_free_ char *txid = NULL;
-	int r = p->n_ops ? 0 : 1;
+	int r;
 
-	if (r == 0 && app->dry_run)
-		r = plan_check(p, app->engine->host, e);
-	if (r != 0)
-		return r < 0 ? r : 0;
-	if (app->dry_run)
-		return show_plan(app, p, name, groups) < 0 ? err_oom(e) : 1;
+	if (app->dry_run || p->n_ops == 0)
+		return vgpu_show_plan(app, name, p, report, e);
 	log_info("%s", p->title);
 	r = plan_apply(p, &app->engine->state, app->engine->host, app->engine->lock_timeout_s, &txid, e);
 	if (r <= 0)
@@ -133,7 +108,8 @@ static int run_plan(struct app *app, struct plan *p, const char *name, json_t *g
 	for (size_t i = 0; !app->json && i < p->n_ops; i++)
 		if (strncmp(p->ops[i].sentence, "(when", 5) != 0)
 			out_text("%s\n", p->ops[i].sentence);
-	return json_array_append_new(groups, json_pack("{s:s, s:s}", "name", name, "deployment", txid)) < 0
+	return json_array_append_new(json_object_get(report, "groups"),
+				     json_pack("{s:s, s:s}", "name", name, "deployment", txid)) < 0
 		   ? err_oom(e)
 		   : 1;
 }
@@ -184,7 +160,6 @@ static int wait_for_health(struct app *app, const struct license_setup *s, json_
 
 static int run_groups(struct app *app, struct license_setup *s, json_t *report, struct err *e)
 {
-	json_t *groups = json_object_get(report, "groups");
 	int r = 0, changed = 0;
 
 	for (const struct license_group *g = license_groups; r >= 0 && g->name; g++) {
@@ -192,14 +167,14 @@ static int run_groups(struct app *app, struct license_setup *s, json_t *report, 
 
 		r = license_plan(s, g, &p, e);
 		if (r >= 0)
-			r = run_plan(app, p, g->name, groups, e);
+			r = run_plan(app, p, g->name, report, e);
 		changed |= r > 0;
 	}
 	if (r >= 0)
 		r = wait_for_health(app, s, report, e);
 	if (r < 0)
 		return r;
-	if (json_object_set_new(report, "notes", notes_json(s->notes)) < 0)
+	if (json_object_set_new(report, "notes", jstrv(s->notes)) < 0)
 		return err_oom(e);
 	r = print_end(app, "vgpu-license-server", report, s->notes, changed);
 	if (r >= 0 && !app->json)
@@ -385,10 +360,10 @@ static int license_guest(struct app *app, struct license_client *c, struct err *
 
 	if (r < 0)
 		return r;
-	changed = run_plan(app, p, "license_client", json_object_get(report, "groups"), e);
+	changed = run_plan(app, p, "license_client", report, e);
 	if (changed < 0)
 		return changed;
-	if (json_object_set_new(report, "notes", notes_json(c->notes)) < 0)
+	if (json_object_set_new(report, "notes", jstrv(c->notes)) < 0)
 		return err_oom(e);
 	return print_end(app, "vgpu-license-client", report, c->notes, changed);
 }
