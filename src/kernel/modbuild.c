@@ -4,6 +4,7 @@
 #include "coreobj.h"
 #include "digest.h"
 #include "fd.h"
+#include "jutil.h"
 #include "log.h"
 #include "modinfo.h"
 #include "modset.h"
@@ -43,6 +44,10 @@ struct build {
 	char key[65], probe_key[65];
 	char symvers_sha256[65]; /* of extra_symvers; "" = none */
 	char *build_path;
+	/* A set that differs in the foreign symbols alone: only the module that uses them is compiled. */
+	int donor_fd; /* -EBADF = none */
+	char **exclude; /* owned; what the caller leaves out, or what the donor has */
+	char *symvers; /* owned; KBUILD_EXTRA_SYMBOLS, NULL = none */
 	struct modbuild_result out;
 	struct spawn make;
 };
@@ -55,6 +60,9 @@ static void build_done(struct build *w)
 	close_fdp(&w->log_fd);
 	json_decref(w->files);
 	free(w->build_path);
+	close_fdp(&w->donor_fd);
+	strv_freep(&w->exclude);
+	free(w->symvers);
 	store_stage_done(&w->scratch);
 	store_stage_done(&w->result);
 }
@@ -137,21 +145,12 @@ static int symvers_digest(const struct modbuild *b, char ret[65], struct err *e)
 	return 0;
 }
 
-static int key_symvers(const struct modbuild *b, struct strbuf *out, struct err *e)
-{
-	char hex[65];
-	int r = symvers_digest(b, hex, e);
-
-	if (r == 0 && *hex)
-		(void)strbuf_printf(out, "symvers %s\n", hex);
-	return r;
-}
-
-static int compute_key(const struct modbuild *b, const char *source_digest, char ret[65], struct err *e)
+/* symvers: digest of the foreign symbols, "" = none. */
+static int compute_key(const struct modbuild *b, const char *source_digest, const char *symvers, char ret[65],
+		       struct err *e)
 {
 	_cleanup_(strbuf_done) struct strbuf t = STRBUF_INIT(STRBUF_TEXT_MAX);
 	uint8_t digest[SHA256_SIZE];
-	int r;
 
 	(void)strbuf_printf(
 	    &t, "module set 1\ndriver %s\nflavour %s\nsource %s\nkernel %s\ncompiler %s\nlinker %s\n",
@@ -160,9 +159,8 @@ static int compute_key(const struct modbuild *b, const char *source_digest, char
 	for (size_t i = 0; i < b->patches->n_patches; i++)
 		(void)strbuf_printf(&t, "patch %s\n", b->patches->patches[i].sha256);
 	key_options(b, &t);
-	r = key_symvers(b, &t, e);
-	if (r < 0)
-		return r;
+	if (*symvers)
+		(void)strbuf_printf(&t, "symvers %s\n", symvers);
 	if (strbuf_error(&t) < 0)
 		return err_oom(e);
 	if (sha256_bytes(t.buf, t.len, digest) < 0)
@@ -174,13 +172,15 @@ static int compute_key(const struct modbuild *b, const char *source_digest, char
 int modbuild_key(const struct modbuild *b, char ret_key[65], struct err *e)
 {
 	_cleanup_close_ int fd = -EBADF;
-	char digest[65];
+	char digest[65], symvers[65];
 	int r = open_source(b, &fd, e);
 
+	if (r == 0)
+		r = symvers_digest(b, symvers, e);
 	if (r < 0)
 		return r;
 	r = store_tree_digest(fd, digest, NULL, e);
-	return r < 0 ? r : compute_key(b, digest, ret_key, e);
+	return r < 0 ? r : compute_key(b, digest, symvers, ret_key, e);
 }
 
 /* -- the scratch copy -- */
@@ -324,19 +324,16 @@ static int check_make_path(const char *path, struct err *e)
 
 static bool is_built(const struct build *w, const char *module)
 {
-	for (const char *const *x = w->b->exclude; x && *x; x++)
-		if (strcmp(*x, module) == 0)
-			return false;
-	return path_exists(w->build_fd, module);
+	return !(w->exclude && strv_contains(w->exclude, module)) && path_exists(w->build_fd, module);
 }
 
 static int make_exclude(struct build *w)
 {
 	_cleanup_(strbuf_done) struct strbuf t = STRBUF_INIT(8192);
 
-	if (!w->b->exclude || !*w->b->exclude)
+	if (!w->exclude)
 		return 0;
-	for (const char *const *x = w->b->exclude; *x; x++)
+	for (char **x = w->exclude; *x; x++)
 		(void)strbuf_printf(&t, "%s%s", t.len ? " " : "", *x);
 	/* The older name of the variable is still read by trees before 515. */
 	(void)spawn_arg(&w->make, "NV_EXCLUDE_BUILD_MODULES=%s", strbuf_str(&t));
@@ -377,8 +374,8 @@ static void make_command(struct build *w)
 		  w->build_path);
 	/* The BTF step needs pahole and the kernel's own vmlinux, and describes types nobody looks up. */
 	spawn_argv(&w->make, "CONFIG_DEBUG_INFO_BTF_MODULES=", NULL);
-	if (w->b->extra_symvers)
-		spawn_arg(&w->make, "KBUILD_EXTRA_SYMBOLS=%s", w->b->extra_symvers);
+	if (w->symvers)
+		spawn_arg(&w->make, "KBUILD_EXTRA_SYMBOLS=%s", w->symvers);
 	(void)make_exclude(w);
 	make_variables(w);
 	w->make.cwd_fd = w->build_fd;
@@ -595,6 +592,102 @@ static int publish_result(struct build *w, struct err *e)
 	return r < 0 ? r : 0;
 }
 
+/* -- only what is missing -- */
+
+/* The one module that uses another driver's symbols. */
+#define FOREIGN_USER "nvidia-peermem"
+
+static bool is_same_but_symbols(const struct build *w, const json_t *row)
+{
+	const char *flavour = json_string_value(json_object_get(row, "flavour"));
+	const char *key = json_string_value(json_object_get(row, "key"));
+	/* Sets made before that was kept have none; their key says whether that is true. */
+	const char *symvers = json_string_value(json_object_get(row, "foreign_symvers_sha256")) ?: "";
+	char same[65];
+
+	return flavour && key && strcmp(flavour, w->b->flavour) == 0 &&
+	       compute_key(w->b, w->source_digest, symvers, same, NULL) == 0 && strcmp(same, key) == 0 &&
+	       modset_verify(w->store, key, NULL, NULL) == 0;
+}
+
+/* Everything the donor has but for that module is left out; its symbols are known beside the foreign ones. */
+static int use_donor(struct build *w, const json_t *row, struct err *e)
+{
+	const char *key = json_string_value(json_object_get(row, "key"));
+	_cleanup_free_ char *object = store_object_path(w->store, STORE_MODULE, key);
+	const json_t *module;
+	size_t i;
+
+	json_array_foreach (json_object_get(row, "modules"), i, module) {
+		const char *file = json_string_value(json_object_get(module, "file"));
+		_cleanup_free_ char *name =
+		    file && span_ends(SPAN(file), ".ko") ? strndup(file, strlen(file) - 3) : NULL;
+
+		if (name && strcmp(name, FOREIGN_USER) != 0 && strv_push(&w->exclude, name) < 0)
+			return err_oom(e);
+	}
+	free(w->symvers);
+	w->symvers = object ? str_printf("%s/Module.symvers %s", object, w->b->extra_symvers) : NULL;
+	w->donor_fd = store_object_open(w->store, STORE_MODULE, key);
+	if (!w->symvers || w->donor_fd < 0)
+		return w->symvers ? err_errno(e, w->donor_fd, "module set %.12s", key) : err_oom(e);
+	log_info("only " FOREIGN_USER " is compiled; the others are those of set %.12s", key);
+	return check_make_path(object, e);
+}
+
+/* What is compiled, and with which symbols. */
+static int choose_parts(struct build *w, struct err *e)
+{
+	const struct modbuild *b = w->b;
+	_cleanup_json_ json_t *rows = NULL;
+	const json_t *row;
+	size_t i;
+
+	for (const char *const *x = b->exclude; x && *x; x++)
+		if (strv_push(&w->exclude, *x) < 0)
+			return err_oom(e);
+	if (!b->extra_symvers)
+		return 0;
+	w->symvers = strdup(b->extra_symvers);
+	if (!w->symvers)
+		return err_oom(e);
+	if (w->exclude || b->no_cache || !path_exists(w->build_fd, FOREIGN_USER) ||
+	    modset_list(w->store, b->driver, b->ktree->release, &rows, NULL) < 0)
+		return 0;
+	json_array_foreach (rows, i, row)
+		if (is_same_but_symbols(w, row))
+			return use_donor(w, row, e);
+	return 0;
+}
+
+static int copy_result(int from_fd, const char *name, int to_fd)
+{
+	_cleanup_close_ int in = openat(from_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), out = -EBADF;
+
+	if (in < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (unlinkat(to_fd, name, 0) < 0 && errno != ENOENT)
+		return -errno;
+	out = openat(to_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+	return out < 0 ? -errno : copy_fd(in, out, NULL);
+}
+
+/* Beside what was compiled, as if it had been too. That module exports nothing, so the donor's symbols are all there are. */
+static int take_from_donor(struct build *w, struct err *e)
+{
+	static const char *const others[] = { "nv-linux.o", "nv-modeset-linux.o", "Module.symvers" };
+	int r = 0;
+
+	for (char **x = w->exclude; x && *x && r == 0; x++) {
+		_cleanup_free_ char *file = str_printf("%s.ko", *x);
+
+		r = file ? copy_result(w->donor_fd, file, w->build_fd) : -ENOMEM;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(others) && r == 0; i++)
+		r = copy_result(w->donor_fd, others[i], w->build_fd);
+	return r < 0 ? err_errno(e, r, "modules of an earlier set") : 0;
+}
+
 static int compile(struct build *w, char **ret_log, struct err *e)
 {
 	const struct modbuild *b = w->b;
@@ -614,13 +707,17 @@ static int compile(struct build *w, char **ret_log, struct err *e)
 		r = check_make_path(b->extra_symvers, e);
 	if (r < 0)
 		return r;
-	r = restore_probes(w, e);
+	r = choose_parts(w, e);
+	if (r == 0)
+		r = restore_probes(w, e);
 	if (r < 0)
 		return r;
 	w->out.jobs = choose_jobs(b);
 	log_info("building the %s modules of %s for %s with %u jobs, %u configure answers known", b->flavour,
 		 b->driver, b->ktree->release, w->out.jobs, w->out.probes_reused);
 	r = run_make(w, ret_log, e);
+	if (r == 0 && w->donor_fd >= 0)
+		r = take_from_donor(w, e);
 	return r < 0 ? r : publish_result(w, e);
 }
 
@@ -647,6 +744,7 @@ int modbuild_run(const struct modbuild *b, struct store *store, struct modbuild_
 						 .source_fd = -EBADF,
 						 .build_fd = -EBADF,
 						 .log_fd = -EBADF,
+						 .donor_fd = -EBADF,
 						 .make = SPAWN_INIT("kernel module build") };
 	_cleanup_(lock_release) struct lock lock = LOCK_INIT;
 	int r = open_source(b, &w.source_fd, e);
@@ -655,16 +753,15 @@ int modbuild_run(const struct modbuild *b, struct store *store, struct modbuild_
 		return r;
 	r = store_tree_digest(w.source_fd, w.source_digest, &w.files, e);
 	if (r == 0)
-		r = compute_key(b, w.source_digest, w.key, e);
+		r = symvers_digest(b, w.symvers_sha256, e);
+	if (r == 0)
+		r = compute_key(b, w.source_digest, w.symvers_sha256, w.key, e);
 	if (r == 0)
 		r = store_lock(store, STORE_MODULE, w.key, b->timeout_s ? b->timeout_s : BUILD_TIMEOUT, &lock,
 			       e);
 	if (r < 0)
 		return r;
 	memcpy(w.out.key, w.key, sizeof(w.key));
-	r = symvers_digest(b, w.symvers_sha256, e);
-	if (r < 0)
-		return r;
 	r = modset_reuse(store, w.key, e);
 	w.out.hit = r > 0;
 	if (r == 0)

@@ -292,6 +292,24 @@ static void network_driver_changed(struct bed *b)
 	b->fail_insert = NULL;
 }
 
+/* The set in use was made by compiling nothing else. */
+static void assert_compiled_alone(const struct bed *b, const char *module)
+{
+	static const char *const all[] = { "nvidia", "nvidia-uvm", "nvidia-modeset", "nvidia-peermem" };
+	json_t *status = status_of(b);
+	_cleanup_free_ char *path = str_printf("store/modules/%s/build.log",
+					       json_string_value(json_object_get(status, "module_set")));
+	_cleanup_free_ char *log = testdir_read(&b->t, path, NULL);
+
+	assert_non_null(log);
+	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+		_cleanup_free_ char *object = str_printf(" %s/%s.o ", all[i], all[i]);
+
+		assert_int_equal(strstr(log, object) != NULL, strcmp(all[i], module) == 0);
+	}
+	json_decref(status);
+}
+
 static void peermem_is_built_again_for_another_network_driver(void **state _unused_)
 {
 	static const char *const env[] = { "GPU_DIRECT_RDMA_ENABLED=true", NULL };
@@ -313,6 +331,7 @@ static void peermem_is_built_again_for_another_network_driver(void **state _unus
 	b.on_refusal = network_driver_changed;
 	run_ok(&b, CONTAINER_INIT);
 	assert_true(b.compilers > 0);
+	assert_compiled_alone(&b, "nvidia-peermem");
 	EXPECT(&b, kernel_modules, driver_modules, refused, install, kernel_modules, driver_modules, accepted,
 	       export, persistence, told_to_end, stop_persistence, peermem_out, unload, unexport);
 
