@@ -27,6 +27,7 @@ fi
 lxc_end() {
 	for n in plain mapped 101; do lxc-stop -k -P "$lxcpath" -n "$n" 2>/dev/null; done
 	for m in "$host"/run/nvdriver/live/[0-9]* "$host"/run/nvdriver/live; do mountpoint -q "$m" && umount -l "$m"; done
+	umount -l "$work/store" 2>/dev/null
 	rm -rf --one-file-system "$work"
 }
 trap lxc_end EXIT
@@ -36,7 +37,9 @@ for f in subuid subgid; do
 	{ cat "/etc/$f"; echo root:100000:65536; } >"$work/$f"
 	mount --bind "$work/$f" "/etc/$f"
 done
-cp -a --reflink=auto "$cache/store" "$work/store"
+mkdir -p "$work"/store{,.upper,.work}
+mount -t overlay -o "lowerdir=$cache/store,upperdir=$work/store.upper,workdir=$work/store.work" overlay "$work/store" 2>/dev/null ||
+	cp -a --reflink=auto "$cache/store/." "$work/store"
 export NVDRIVER_STORE=$work/store
 
 mkdir -p "$host"/{proc/driver/nvidia/gpus/0000:01:00.0,sys,dev,run,bin,etc/nvdriver,usr/sbin,var/lib/dpkg} "$lxcpath"
@@ -112,6 +115,10 @@ fi
 mkdir -p "$work/outside" "$lxcpath/plain/rootfs/$work"
 run --root "$host" lxc remove plain
 equals "remove of the privileged one" "$rc" 0
+check "its devices are gone while it runs" sh -c "! grep -q ' /dev/nvidia' /proc/$(lxc-info -P "$lxcpath" -n plain -pH)/mountinfo"
+inside plain sh -c 'rm -f /dev/nv; mknod /dev/nv c 195 0; exec 3<>/dev/nv' 2>"$work/open"
+check "and it may no longer open one it makes itself" grep -qi "not permitted" "$work/open"
+inside plain rm -f /dev/nv
 inside plain sh -c "rm -rf /etc/ld.so.conf.d && ln -s $work/outside /etc/ld.so.conf.d"
 install plain
 equals "nothing was written outside the container" "$(ls "$work/outside")" ""

@@ -312,6 +312,11 @@ static int lxc_allow_device(struct lxc_backend *b, const char *id, const char *r
 	return lxc_native_allow_device(b->set, id, rule, e);
 }
 
+static int lxc_deny_device(struct lxc_backend *b, const char *id, const char *rule, struct err *e)
+{
+	return lxc_native_deny_device(b->set, id, rule, e);
+}
+
 /* -- push: the bytes are written by us, inside -- */
 
 struct pushing {
@@ -360,5 +365,6 @@ const struct lxc_backend_ops lxc_backend_lxc = {
 	.exec = lxc_exec,
 	.config_apply = lxc_config_apply,
 	.allow_device = lxc_allow_device,
+	.deny_device = lxc_deny_device,
 	.push = lxc_push,
 };

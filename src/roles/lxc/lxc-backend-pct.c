@@ -591,6 +591,11 @@ static int pct_allow_device(struct lxc_backend *b, const char *id, const char *r
 	return lxc_native_allow_device(b->set, id, rule, e);
 }
 
+static int pct_deny_device(struct lxc_backend *b, const char *id, const char *rule, struct err *e)
+{
+	return lxc_native_deny_device(b->set, id, rule, e);
+}
+
 const struct lxc_backend_ops lxc_backend_pct = {
 	.name = "pct",
 	.is_pve = true,
@@ -603,5 +608,6 @@ const struct lxc_backend_ops lxc_backend_pct = {
 	.exec = pct_exec,
 	.config_apply = pct_config_apply,
 	.allow_device = pct_allow_device,
+	.deny_device = pct_deny_device,
 	.push = pct_push,
 };

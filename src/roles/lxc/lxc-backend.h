@@ -94,6 +94,8 @@ struct lxc_backend_ops {
 			    bool dry_run, json_t **ret_undo, struct err *e);
 	/* Give a running container access to one device number now; -ENOTSUP where only a restart helps. */
 	int (*allow_device)(struct lxc_backend *b, const char *id, const char *rule, struct err *e);
+	/* Take it away again; NULL where access is the manager's own matter. */
+	int (*deny_device)(struct lxc_backend *b, const char *id, const char *rule, struct err *e);
 	/* File in or out through the manager, for very large files (`run` delivery). path absolute. */
 	int (*push)(struct lxc_backend *b, const char *id, int fd, const char *path, mode_t mode,
 		    struct err *e);

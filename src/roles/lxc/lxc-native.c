@@ -632,17 +632,26 @@ int lxc_native_exec(const struct lxc_settings *set, const char *name, struct lxc
 	return exec_by_tool(set, name, x, e);
 }
 
-int lxc_native_allow_device(const struct lxc_settings *set _unused_, const char *name, const char *rule,
-			    struct err *e)
+static int device_rule(const struct lxc_settings *set _unused_, const char *name, const char *key,
+		       const char *rule, struct err *e)
 {
 #if HAVE_LXC
 	if (lxc_native_has_library()) {
 		_cleanup_container_ struct lxc_container *c = container_open(set, name);
 
-		if (c && c->set_cgroup_item(c, "devices.allow", rule))
+		if (c && c->set_cgroup_item(c, key, rule))
 			return 0;
 	}
 #endif
-	return err_set(e, -ENOTSUP, "container %s: the device rule \"%s\" cannot be added while it runs",
-		       name, rule);
+	return err_set(e, -ENOTSUP, "container %s: %s \"%s\" cannot be set while it runs", name, key, rule);
+}
+
+int lxc_native_allow_device(const struct lxc_settings *set, const char *name, const char *rule, struct err *e)
+{
+	return device_rule(set, name, "devices.allow", rule, e);
+}
+
+int lxc_native_deny_device(const struct lxc_settings *set, const char *name, const char *rule, struct err *e)
+{
+	return device_rule(set, name, "devices.deny", rule, e);
 }

@@ -23,5 +23,6 @@ int lxc_native_stop(const struct lxc_settings *set, const char *name, struct err
 int lxc_native_exec(const struct lxc_settings *set, const char *name, struct lxc_exec *x, struct err *e);
 int lxc_native_allow_device(const struct lxc_settings *set, const char *name, const char *rule,
 			    struct err *e);
+int lxc_native_deny_device(const struct lxc_settings *set, const char *name, const char *rule, struct err *e);
 /* "u 0 100000 65536" lines: the host id of inside id 0; -ENOENT. which is 'u' or 'g'. */
 int lxc_idmap_root(struct span text, char which, uint64_t *ret);

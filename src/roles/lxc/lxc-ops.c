@@ -172,11 +172,82 @@ static int config_apply(const struct plan_ctx *c, const json_t *args, const json
 			     NULL, e);
 }
 
+/* The empty file a node was bound over. */
+static int node_file_remove(int root_fd, void *arg, json_t **ret _unused_, struct err *e _unused_)
+{
+	const char *path = arg, *name;
+	_cleanup_close_ int parent = path_open_parent(root_fd, path, false, PATH_IN_ROOT, &name);
+	struct stat st;
+
+	if (parent >= 0 && fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+	    st.st_size == 0)
+		(void)unlinkat(parent, name, 0);
+	return 0;
+}
+
+static void node_take_away(const struct lxc_place *place, const char *path)
+{
+	if (!lxc_live_is_placed(place, path))
+		return;
+	(void)lxc_live_unplace(place, path, NULL);
+	(void)lxc_inside(place, 0, 30, node_file_remove, (void *)path, NULL, NULL);
+}
+
+/* "lxc.cgroup2.devices.allow = c 511:* rw": nodes may have been allowed one by one too, while it ran. */
+static void rule_take_away(struct lxc_subject *s, const char *rule)
+{
+	static const char *const minors[] = { ":* ", ":0 ", ":1 " };
+	const char *any = strstr(rule, minors[0]);
+
+	(void)s->b->ops->deny_device(s->b, s->id, rule, NULL);
+	for (size_t i = 1; any && i < ARRAY_LEN(minors); i++) {
+		_cleanup_free_ char *one =
+		    str_printf("%.*s%s%s", (int)(any - rule), rule, minors[i], any + strlen(minors[0]));
+
+		if (one)
+			(void)s->b->ops->deny_device(s->b, s->id, one, NULL);
+	}
+}
+
+/* A running container had the line's device since its start. */
+static void line_take_away(struct lxc_subject *s, const struct lxc_place *place, const char *line)
+{
+	static const char mount[] = "lxc.mount.entry = ";
+	const char *rule = strstr(line, ".devices.allow = ");
+	struct span rest = SPAN(line), word;
+	_cleanup_free_ char *path = NULL;
+
+	if (rule && !place->has_userns && s->b->ops->deny_device)
+		rule_take_away(s, rule + strlen(".devices.allow = "));
+	if (strncmp(line, mount, strlen(mount)) != 0)
+		return;
+	for (unsigned i = 0; i < 4 && span_word(&rest, &word); i++)
+		path = i == 3 ? span_dup(word) : NULL;
+	if (path && strncmp(path, "dev/", 4) == 0)
+		node_take_away(place, path);
+}
+
+static void lines_take_away(const struct plan_ctx *c, const json_t *args, const json_t *lines)
+{
+	_cleanup_(lxc_place_done) struct lxc_place place = { 0 };
+	_cleanup_subject_ struct lxc_subject s = { 0 };
+	const json_t *line;
+	size_t i;
+
+	if (lxc_subject_open(c, args, &s, NULL) < 0 || place_of(&s, &place, NULL) < 0 || place.init_pid <= 0)
+		return;
+	json_array_foreach (lines, i, line)
+		if (json_is_string(line))
+			line_take_away(&s, &place, json_string_value(line));
+}
+
 static int config_undo(const struct plan_ctx *c, const json_t *args, const json_t *undo, struct err *e)
 {
 	int r = config_change(c, args, json_object_get(undo, "removed"), json_object_get(undo, "added"),
 			      false, NULL, e);
 
+	if (r >= 0)
+		lines_take_away(c, args, json_object_get(undo, "added"));
 	if (r != -ERR_LXC_UNKNOWN)
 		return r;
 	if (e)
@@ -739,27 +810,6 @@ static int nodes_apply(const struct plan_ctx *c, const json_t *args, const json_
 		 own.reason ? own.reason : "its devices cannot be added");
 	r = s.b->ops->stop(s.b, s.id, e);
 	return r < 0 ? r : s.b->ops->start(s.b, s.id, e);
-}
-
-/* The empty file a node was bound over. */
-static int node_file_remove(int root_fd, void *arg, json_t **ret _unused_, struct err *e _unused_)
-{
-	const char *path = arg, *name;
-	_cleanup_close_ int parent = path_open_parent(root_fd, path, false, PATH_IN_ROOT, &name);
-	struct stat st;
-
-	if (parent >= 0 && fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
-	    st.st_size == 0)
-		(void)unlinkat(parent, name, 0);
-	return 0;
-}
-
-static void node_take_away(const struct lxc_place *place, const char *path)
-{
-	if (!lxc_live_is_placed(place, path))
-		return;
-	(void)lxc_live_unplace(place, path, NULL);
-	(void)lxc_inside(place, 0, 30, node_file_remove, (void *)path, NULL, NULL);
 }
 
 static int nodes_undo(const struct plan_ctx *c, const json_t *args, const json_t *undo _unused_,

@@ -94,6 +94,7 @@ echo "out again, at $(uptime_s) s"
 exits "remove" 0 nvd remove plain bare
 exits "the container has no driver" 127 inside plain nvidia-smi
 exits "nor the card's device" 1 inside plain ls /dev/nvidia0
+exits "and may not have one" 255 inside bare nvidia-smi
 is "it ran all the time" "$(pid plain) $(pid bare)" "$plain $bare"
 is "nobody keeps the driver busy" "$(nvdriver --store /srv/driver unload >/tmp/out 2>&1; echo $?)" 0
 echo "end, at $(uptime_s) s"
