@@ -249,17 +249,19 @@ static int apply_group(struct app *app, struct step1 *s, struct vgpu_state *st, 
 
 const char *vgpu_beside_program(const char *name, char path[PATH_MAX])
 {
-	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
-	char *slash;
+	char exe[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+	const char *slash;
+	int len;
 
 	if (n <= 0)
 		return NULL;
-	path[n] = '\0';
-	slash = strrchr(path, '/');
-	if (!slash || (size_t)(slash + 1 - path) + strlen(name) >= PATH_MAX)
+	exe[n] = '\0';
+	slash = strrchr(exe, '/');
+	if (!slash)
 		return NULL;
-	(void)strcpy(slash + 1, name);
-	return access(path, F_OK) == 0 ? path : NULL;
+	len = snprintf(path, PATH_MAX, "%.*s/%s", (int)(slash - exe), exe, name);
+	return len < PATH_MAX && access(path, F_OK) == 0 ? path : NULL;
 }
 
 /* What the script took from its environment when nothing stronger said it. */
