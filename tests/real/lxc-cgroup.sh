@@ -21,7 +21,7 @@ for cap in 'config 1' 'monitor 2'; do
 done
 printf 'Character devices:\n195 nvidia\n234 nvidia-caps\n507 nvidia-uvm\n\nBlock devices:\n' >"$host/proc/devices"
 
-devices() { run --root "$host" lxc devices ct --mig --allow-missing-devices "$@"; [ "$rc" = 0 ] || sed 's/^/# /' "$work/out" "$work/err" | head; }
+devices() { run --root "$host" lxc devices ct --mig --allow-missing-devices; [ "$rc" = 0 ] || sed 's/^/# /' "$work/out" "$work/err" | head; }
 opened() { # NODE MAJOR MINOR: what opening a node of this number says, made by the container's own root
 	inside ct sh -c "rm -f /tmp/n; mknod /tmp/n c $2 $3; exec 3<>/tmp/n" 2>&1 | grep -oiE 'no such device|not permitted' | sed "s|^|$1 |I"
 }

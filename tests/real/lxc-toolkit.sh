@@ -208,4 +208,36 @@ live --cuda 12.8
 equals "a second run changes nothing and asks nobody" "$rc $(grep -c 'nothing to do' "$work/out") $(wc -l <"$work/requests")" "0 1 0"
 run --root "$host" lxc remove c1 --backend lxc
 equals "removal takes the repository's files" "$rc $(files)" "0 "
+
+# -- the repository's own keyring package, where it has one --
+keyring() { # KEY [URL]: cuda-keyring as the vendor packs it
+	rm -rf "$work/keyring"
+	mkdir -p "$work/keyring"/{usr/share/keyrings,etc/apt/sources.list.d,etc/apt/preferences.d}
+	gpg --export "$1" >"$work/keyring/usr/share/keyrings/cuda-archive-keyring.gpg"
+	echo "deb [signed-by=/usr/share/keyrings/cuda-archive-keyring.gpg] ${2:-$url} /" >"$work/keyring/etc/apt/sources.list.d/cuda-debian12-x86_64.list"
+	printf 'Package: *\nPin: release l=NVIDIA CUDA\nPin-Priority: 600\n' >"$work/keyring/etc/apt/preferences.d/cuda-repository-pin-600"
+	PAYLOAD=$work/keyring package "$work" cuda-keyring 1.1-1
+	mv "$work/cuda-keyring_1.1-1.deb" "$repo/cuda-keyring_1.1-1_all.deb"
+}
+chroot "$rootfs" dpkg --purge cuda-toolkit-12-8 cuda-nvcc-12-8 libnvidia-container1 >/dev/null 2>&1
+keyring "$bad"
+live --cuda 12.8
+equals "a keyring package with another key is refused" "$rc $(grep -c cuda-key-mismatch "$work/out") $(installed cuda-keyring)" "9 1 "
+keyring "$good" http://127.0.0.1:9/elsewhere/
+live --cuda 12.8
+equals "one for another address is left, and its files are written" "$rc $(installed cuda-keyring)" "0 "
+run --root "$host" lxc remove c1 --backend lxc
+chroot "$rootfs" dpkg --purge cuda-toolkit-12-8 cuda-nvcc-12-8 libnvidia-container1 >/dev/null 2>&1
+keyring "$good"
+live --cuda 12.8
+equals "the right one is installed" "$rc $(installed cuda-keyring)" "0 cuda-keyring 1.1-1"
+equals "and the toolkit by it" "$(installed cuda-toolkit-12-8)" "cuda-toolkit-12-8 12.8.1-1"
+equals "the source is the package's" "$(chroot "$rootfs" dpkg -S /etc/apt/sources.list.d/cuda-debian12-x86_64.list | cut -d: -f1)" cuda-keyring
+check "drivers are kept out" test -e "$rootfs/etc/apt/preferences.d/nvdriver"
+check "it was kept on the host with its digest" grep -q '"sha256"' "$host"/usr/local/phoenix_hypervisor/cache/debian12-x86_64-cuda-keyring_1.1-1_all.deb.meta
+check "nothing of it is left in /tmp" sh -c "! ls '$rootfs'/tmp/*.deb"
+live --cuda 12.8
+equals "a second run asks nobody" "$rc $(grep -c 'nothing to do' "$work/out") $(wc -l <"$work/requests")" "0 1 0"
+run --root "$host" lxc remove c1 --backend lxc
+equals "removal purges it" "$rc $(files)$(installed cuda-keyring)" "0 "
 finish

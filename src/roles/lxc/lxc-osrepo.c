@@ -480,7 +480,7 @@ static char *read_text(int root_fd, const char *path, size_t *ret_len)
 	return read_fd(fd, SOURCE_MAX, &text, ret_len) < 0 ? NULL : text;
 }
 
-static bool key_is_right(struct span text, const char *fingerprint)
+bool osrepo_key_is_right(struct span text, const char *fingerprint)
 {
 	_cleanup_strv_ char **found = NULL;
 	_cleanup_free_ uint8_t *ring = NULL;
@@ -496,7 +496,7 @@ bool osrepo_has_key(int root_fd, const struct osrepo *o)
 	size_t len;
 	_cleanup_free_ char *text = read_text(root_fd, osrepo_key_path(o), &len);
 
-	return text && key_is_right((struct span){ text, len }, o->fingerprint);
+	return text && osrepo_key_is_right((struct span){ text, len }, o->fingerprint);
 }
 
 static int entry_add(json_t *entries, const char *path, const void *bytes, size_t len, bool keep_owner)
@@ -533,7 +533,7 @@ static int key_entry(int root_fd, const struct osrepo *o, struct span key, json_
 
 	if (osrepo_has_key(root_fd, o))
 		return 0;
-	if (!key.p || !key_is_right(key, o->fingerprint))
+	if (!key.p || !osrepo_key_is_right(key, o->fingerprint))
 		return err_set(e, ERR_CUDA_KEY, "%s%s is not the key with fingerprint %s", o->url,
 			       o->key_file, o->fingerprint);
 	r = pgpkey_binary(key, &ring, &len, e);
@@ -556,14 +556,14 @@ static int list_entry(int root_fd, const struct osrepo *o, json_t *entries)
 	return entry_text(root_fd, entries, path, &text);
 }
 
-static int apt_pins(int root_fd, json_t *entries)
+static int apt_pins(int root_fd, bool packaged, json_t *entries)
 {
 	_cleanup_(strbuf_done) struct strbuf pin = STRBUF_INIT(STRBUF_TEXT_MAX);
 	int r;
 
 	(void)osrepo_pin_text(&pin);
 	r = entry_text(root_fd, entries, OSREPO_APT_PIN, &pin);
-	if (r >= 0 && !path_exists(root_fd, OSREPO_APT_PIN600))
+	if (r >= 0 && !packaged && !path_exists(root_fd, OSREPO_APT_PIN600))
 		r = entry_add(entries, OSREPO_APT_PIN600, PIN600_TEXT, strlen(PIN600_TEXT), false);
 	return r;
 }
@@ -638,6 +638,22 @@ static int foreign_sources(int root_fd, const struct osrepo *o, json_t *entries,
 	return r;
 }
 
+static int rest_entries(int root_fd, const struct osrepo *o, bool profile, bool packaged, json_t *entries,
+			char ***notes, struct err *e)
+{
+	int r = 0;
+
+	if (o->tool == OSREPO_APT)
+		r = apt_pins(root_fd, packaged, entries);
+	if (r >= 0 && o->tool == OSREPO_APT)
+		r = foreign_sources(root_fd, o, entries, notes);
+	if (r >= 0 && o->tool == OSREPO_ZYPPER)
+		r = zypp_locks(root_fd, entries);
+	if (r >= 0 && profile)
+		r = entry_want(root_fd, entries, PROFILE_PATH, PROFILE_TEXT, strlen(PROFILE_TEXT));
+	return r < 0 ? err_errno(e, r, "reading the container's package sources") : 0;
+}
+
 int osrepo_entries(int root_fd, const struct osrepo *o, struct span key, bool profile, json_t *entries,
 		   char ***notes, struct err *e)
 {
@@ -646,13 +662,13 @@ int osrepo_entries(int root_fd, const struct osrepo *o, struct span key, bool pr
 	if (r < 0)
 		return r;
 	r = list_entry(root_fd, o, entries);
-	if (r >= 0 && o->tool == OSREPO_APT)
-		r = apt_pins(root_fd, entries);
-	if (r >= 0 && o->tool == OSREPO_APT)
-		r = foreign_sources(root_fd, o, entries, notes);
-	if (r >= 0 && o->tool == OSREPO_ZYPPER)
-		r = zypp_locks(root_fd, entries);
-	if (r >= 0 && profile)
-		r = entry_want(root_fd, entries, PROFILE_PATH, PROFILE_TEXT, strlen(PROFILE_TEXT));
-	return r < 0 ? err_errno(e, r, "reading the container's package sources") : 0;
+	if (r < 0)
+		return err_errno(e, r, "reading the container's package sources");
+	return rest_entries(root_fd, o, profile, false, entries, notes, e);
+}
+
+int osrepo_other_entries(int root_fd, const struct osrepo *o, bool profile, json_t *entries, char ***notes,
+			 struct err *e)
+{
+	return rest_entries(root_fd, o, profile, true, entries, notes, e);
 }

@@ -65,6 +65,11 @@ int osrepo_apt_disable(struct span text, bool is_deb822, const char *url, struct
 /* -- what a container has -- */
 /* The keyring is there and holds the expected key. */
 bool osrepo_has_key(int root_fd, const struct osrepo *o);
+/* Is this key file (armoured or binary) the key with that fingerprint? Pure. */
+bool osrepo_key_is_right(struct span text, const char *fingerprint);
+/* The same as osrepo_entries() where a package brings key, source and pin: what it does not. */
+int osrepo_other_entries(int root_fd, const struct osrepo *o, bool profile, json_t *entries, char ***notes,
+			 struct err *e);
 /* Entries ("files") for everything that is not as it should be; empty = already configured. key: the fetched key file
  * (armoured or binary), may be SPAN_NULL when osrepo_has_key(). profile: also /etc/profile.d/cuda.sh. ERR_CUDA_KEY when the
  * key is another. notes (strv, may be NULL) receives a sentence per foreign source commented out. */

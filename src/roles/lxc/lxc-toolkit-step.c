@@ -5,6 +5,7 @@
 #include "jutil.h"
 #include "log.h"
 #include "lxc-devices.h"
+#include "lxc-keyring.h"
 #include "lxc-ops.h"
 #include "lxc-osrepo.h"
 #include "lxc-toolkit.h"
@@ -126,12 +127,15 @@ struct step {
 	char *list_path; /* owned */
 	const char *cuda; /* borrowed */
 	int root_fd; /* owned */
+	char *
+	    keyring; /* owned; the repository's own package on the host; NULL = the files are written one by one */
 };
 
 static void step_done(struct step *s)
 {
 	osrepo_done(&s->repo);
 	freep(&s->list_path);
+	freep(&s->keyring);
 	if (s->root_fd >= 0)
 		(void)close(s->root_fd);
 }
@@ -176,9 +180,13 @@ static int files_plan(struct step *s, struct err *e)
 	if (r >= 0 && !osrepo_has_key(s->root_fd, &s->repo)) {
 		if (s->ct->x->en->dry_run)
 			return 0; /* a dry run touches no network; the operation's sentence tells enough */
-		r = key_fetch(s, &key, &len, e);
+		r = s->repo.tool == OSREPO_APT ? lxc_keyring_get(s->ct->x, &s->repo, &s->keyring, e) : 0;
+		if (r >= 0 && !s->keyring)
+			r = key_fetch(s, &key, &len, e);
 	}
-	if (r >= 0)
+	if (r >= 0 && s->keyring)
+		r = osrepo_other_entries(s->root_fd, &s->repo, s->cuda != NULL, entries, &notes, e);
+	else if (r >= 0)
 		r = osrepo_entries(s->root_fd, &s->repo, (struct span){ key, len }, s->cuda != NULL, entries,
 				   &notes, e);
 	if (r < 0 || json_array_size(entries) == 0)
@@ -253,5 +261,7 @@ int lxc_toolkit_plan(struct lxc_ct *ct, struct plan *p, struct err *e)
 		r = files_plan(&s, e);
 	if (r >= 0 && ct->facts.state != LXC_RUNNING)
 		r = lxc_power_plan(ct, p, e);
+	if (r >= 0 && s.keyring)
+		r = lxc_keyring_plan(ct, s.keyring, p, e);
 	return r < 0 ? r : install_plan(&s, fetch_tools, e);
 }
