@@ -160,6 +160,26 @@ run --root "$root" --store s4 vgpu remove --answers one.json
 check "remove takes back one group" test ! -e "$root/etc/modprobe.d/nvdriver-vgpu.conf"
 check "and only that" test -e "$root/etc/default/grub.d/nvdriver-vgpu.cfg"
 
+# Another kernel has to fit onto the boot partitions.
+root=$work/esp
+m_pve9_unlock "$root"
+put "$root/etc/kernel/proxmox-boot-uuids" "1234-ABCD\n"
+truncate -s 20M "$root/boot/vmlinuz-6.17.2-1-pve"
+truncate -s 90M "$root/boot/initrd.img-6.17.2-1-pve"
+esp() { # MIB: of the partition, as the machine's lsblk says
+	python3 - "$root/nvdriver-commands.json" "$1" <<'END'
+import json, sys
+d = json.load(open(sys.argv[1]))
+d["commands"]["lsblk *"] = {"status": 0, "output": "%d\n" % (int(sys.argv[2]) << 20)}
+json.dump(d, open(sys.argv[1], "w"))
+END
+}
+esp 200
+slug "no room for another kernel" 7 boot-partition-full --root "$root" --store s7 vgpu step 1 --yes
+check "nothing was changed" test ! -e "$root/etc/apt/sources.list.d/pve-no-subscription.sources"
+esp 512
+status "room enough" 0 --root "$root" --store s7 vgpu plan
+
 # The menu on a terminal.
 if command -v script >/dev/null; then
 	root=$work/f

@@ -7,6 +7,7 @@
 #include "vgpu-apt.h"
 #include "vgpu-modules.h"
 #include "vgpu-plan.h"
+#include "vgpu-space.h"
 #include "vgpu-tools.h"
 #include "err-vgpu.h"
 
@@ -225,7 +226,9 @@ static int decide_pin(struct step1 *s, const struct choice *pick, struct err *e)
 	} else {
 		r = note(s, "the reboot enters kernel %s", s->kernel.release);
 	}
-	return r < 0 ? err_oom(e) : 0;
+	if (r < 0)
+		return err_oom(e);
+	return s->kernel.install ? space_check_kernel(&s->machine, e) : 0;
 }
 
 static int decide_kernel(struct step1 *s, const struct choice *pick, struct err *e)

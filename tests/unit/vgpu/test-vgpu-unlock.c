@@ -8,6 +8,7 @@
 #include "vgpu-doctor.h"
 #include "vgpu-profile.h"
 #include "vgpu-services.h"
+#include "vgpu-space.h"
 #include "vgpu-unlock.h"
 #include "vgpu-use.h"
 
@@ -196,7 +197,19 @@ static void names_guests(void **state _unused_)
 	assert_int_equal(vgpu_uuid_guest("x"), 0);
 }
 
-TEST_MAIN(cmocka_unit_test(parses_sizes), cmocka_unit_test(splits_framebuffers),
-	  cmocka_unit_test(checks_files), cmocka_unit_test(names_guests), cmocka_unit_test(presents_devices),
+static void measures_partitions(void **state _unused_)
+{
+	const uint64_t mib = (uint64_t)1 << 20;
+
+	assert_true(space_fits(512 * mib, 4, 100 * mib));
+	assert_false(space_fits(512 * mib, 5, 100 * mib));
+	assert_true(space_fits(116 * mib, 1, 100 * mib));
+	assert_false(space_fits(115 * mib, 1, 100 * mib));
+	assert_false(space_fits(UINT64_MAX, 3, UINT64_MAX / 2));
+}
+
+TEST_MAIN(cmocka_unit_test(measures_partitions), cmocka_unit_test(parses_sizes),
+	  cmocka_unit_test(splits_framebuffers), cmocka_unit_test(checks_files),
+	  cmocka_unit_test(names_guests), cmocka_unit_test(presents_devices),
 	  cmocka_unit_test(chooses_toolchains), cmocka_unit_test(writes_units),
 	  cmocka_unit_test(judges_nvidia_smi))
