@@ -18,8 +18,11 @@ static void print_cards(const json_t *cards)
 			out_text(", group %lld",
 				 (long long)json_integer_value(json_object_get(c, "iommu_group")));
 		if (json_integer_value(json_object_get(c, "total_vfs")) > 0)
-			out_text(", %lld virtual functions",
+			out_text(", %lld of %lld virtual functions",
+				 (long long)json_integer_value(json_object_get(c, "vfs")),
 				 (long long)json_integer_value(json_object_get(c, "total_vfs")));
+		if (*ui_str(c, "presented_as", ""))
+			out_text(", presented as %s", ui_str(c, "presented_as", ""));
 		out_text("\n");
 	}
 }
@@ -49,6 +52,25 @@ static void print_license(const json_t *server)
 			 ui_str(server, "container", "?"), ui_str(server, "health", "?"));
 }
 
+/* What step 2 left, and who uses it. */
+static void print_driver(const json_t *s)
+{
+	const json_t *installed = json_object_get(s, "installed"), *row;
+	size_t i;
+
+	if (json_is_object(installed))
+		out_text("installed     %s by step 2, from %s\n", ui_str(installed, "version", "?"),
+			 ui_str(installed, "file", "?"));
+	if (json_is_true(json_object_get(s, "unlock_library")))
+		out_text("unlock        the library is installed\n");
+	json_array_foreach (json_object_get(s, "units"), i, row)
+		out_text("unit          %s  %s\n", ui_str(row, "unit", "?"),
+			 json_is_true(json_object_get(row, "enabled")) ? "starts at boot"
+								       : "does not start at boot");
+	json_array_foreach (json_object_get(s, "in_use"), i, row)
+		out_text("in use        %s\n", json_string_value(row));
+}
+
 static void print_status(const json_t *s)
 {
 	const json_t *group;
@@ -64,6 +86,7 @@ static void print_status(const json_t *s)
 		 ui_str(s, "driver_version", "not loaded"));
 	out_text("iommu         %s\nsigning key   %s\n",
 		 json_is_true(json_object_get(s, "iommu")) ? "on" : "off", ui_str(s, "signing_key", "?"));
+	print_driver(s);
 	print_cards(json_object_get(s, "cards"));
 	print_types(json_object_get(s, "types"));
 	print_license(json_object_get(json_object_get(s, "license"), "server"));

@@ -244,6 +244,18 @@ static int verify(struct run *r, unsigned *ret_findings, struct err *e)
 	return rc;
 }
 
+/* The last question. A server of one's own belongs into a guest rather than on this host, so --yes does not make one. */
+static int offer_licenses(struct run *r, struct err *e)
+{
+	int rc =
+	    r->app->json ? 0 : ask_yes(r->t.s.ask, "license", false, "See to licences for the guests now? ");
+
+	if (rc <= 0)
+		return rc < 0 ? err_oom(e) : 0;
+	rc = vgpu_license_menu(r->app, r->o, e);
+	return rc < 0 ? rc : 0;
+}
+
 static int finish(struct run *r, struct err *e)
 {
 	unsigned findings = 0;
@@ -263,6 +275,8 @@ static int finish(struct run *r, struct err *e)
 		print_summary(r);
 	}
 	rc = out_report(r);
+	if (rc >= 0 && findings == 0)
+		rc = offer_licenses(r, e);
 	if (rc >= 0 && findings == 0)
 		rc = vgpu_state_remove(r->app->engine, r->state, e);
 	return rc < 0 ? rc : findings ? err_exit_status(ERR_FINDING) : 0;

@@ -44,6 +44,9 @@ check "nothing ran" test -z "$(grep -v '^apt-cache\|^pve\|^zpool\|^mokutil --tes
 rm -r "$root/sys/bus/mdev/devices/$uuid"
 vf=$root/sys/bus/pci/devices/0000:01:00.4/nvidia
 put "$vf/current_vgpu_type" "558\n"
+nv vgpu status
+check "status names it too" grep -q '^in use *type nvidia-558 on 0000:01:00.4' out
+check "and what the library makes of the card" grep -q 'presented as Quadro RTX 6000' out
 slug "so it is on virtual functions" 1 vgpu-in-use --root "$root" --store store vgpu upgrade --yes
 check "named by type and address" grep -q 'type nvidia-558 on 0000:01:00.4' out
 rm -r "$root/sys/bus/pci/devices/0000:01:00.4"
@@ -104,6 +107,9 @@ equals "and installed" "$rc" 0
 nv vgpu status
 check "status says so" grep -q '^driver *580.82.02' out
 check "with its branch" grep -q '^branch *19.1' out
+check "who installed it" grep -q '^installed *580.82.02 by step 2, from /root/' out
+check "what starts at boot" grep -q '^unit *nvidia-vgpu-mgr.service *starts at boot' out
+check "and how many functions are on" grep -q '16 of 32 virtual functions' out
 
 # -- everything goes --
 : >"$root/nvdriver-commands.log"

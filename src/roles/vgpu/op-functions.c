@@ -31,7 +31,7 @@ int vgpu_add_functions(struct plan *p, const char *unit, char *const *cards, uns
 			"switch on virtual functions, at every boot too, by %s", unit);
 }
 
-static bool is_on(const struct host *h, const char *address)
+unsigned vgpu_functions_count(const struct host *h, const char *address)
 {
 	_cleanup_free_ char *text = NULL;
 	char path[PATH_MAX];
@@ -39,7 +39,9 @@ static bool is_on(const struct host *h, const char *address)
 
 	(void)snprintf(path, sizeof(path), "bus/pci/devices/%s/sriov_numvfs", address);
 	return h->sys_fd >= 0 && read_line_at(h->sys_fd, path, &text) >= 0 &&
-	       parse_u64(SPAN(text), UINT16_MAX, &n) == 0 && n > 0;
+		       parse_u64(span_trim(SPAN(text)), UINT16_MAX, &n) == 0
+		   ? (unsigned)n
+		   : 0;
 }
 
 bool vgpu_functions_on(const struct host *h, const json_t *cards)
@@ -48,7 +50,7 @@ bool vgpu_functions_on(const struct host *h, const json_t *cards)
 	size_t i;
 
 	json_array_foreach (cards, i, card)
-		if (!json_string_value(card) || !is_on(h, json_string_value(card)))
+		if (!json_string_value(card) || vgpu_functions_count(h, json_string_value(card)) == 0)
 			return false;
 	return true;
 }

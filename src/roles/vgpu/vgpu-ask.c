@@ -23,6 +23,7 @@ const struct ask_key ask_keys[] = {
 	{ "reboot", "reboot at the end" },
 	{ "guest_linux", "download the Linux guests' driver" },
 	{ "guest_windows", "download the Windows guests' driver" },
+	{ "license", "see to licences for guests at the end of step 2" },
 	{ "license_kind", "vendor or server, for the menu's question about licences" },
 	{ "license_server", "set up a licence server here" },
 	{ "license_address", "address at which guests reach the licence server" },

@@ -2,6 +2,7 @@
 #include "vgpu-doctor.h"
 
 #include "fd.h"
+#include "jutil.h"
 #include "path.h"
 #include "report.h"
 #include "strbuf.h"
@@ -11,10 +12,12 @@
 #include "vgpu-ops.h"
 #include "vgpu-plan.h"
 #include "vgpu-profile.h"
+#include "vgpu-services.h"
 #include "vgpu-state.h"
 #include "vgpu-step1.h"
 #include "vgpu-tools.h"
 #include "vgpu-types.h"
+#include "vgpu-use.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -724,10 +727,13 @@ static json_t *cards_json(const struct doctor *d)
 		const struct card *c = &d->s.cards.v[i];
 
 		(void)json_array_append_new(
-		    list, json_pack("{s:s, s:o, s:s?, s:s, s:s?, s:i, s:i}", "address", c->pci.address,
-				    "device_id", json_sprintf("%04x", c->pci.device), "name", c->info.name,
-				    "support", card_support_word(c->support), "driver", c->pci.driver,
-				    "iommu_group", c->group, "total_vfs", (int)c->total_vfs));
+		    list,
+		    json_pack("{s:s, s:o, s:s?, s:s, s:s?, s:i, s:i, s:i, s:s?}", "address", c->pci.address,
+			      "device_id", json_sprintf("%04x", c->pci.device), "name", c->info.name,
+			      "support", card_support_word(c->support), "driver", c->pci.driver,
+			      "iommu_group", c->group, "total_vfs", (int)c->total_vfs, "vfs",
+			      (int)vgpu_functions_count(d->s.en->host, c->pci.address), "presented_as",
+			      c->support == CARD_UNLOCK ? unlock_presented(c->pci.device) : NULL));
 	}
 	return list;
 }
@@ -766,6 +772,28 @@ static json_t *deployments_json(struct engine *en, const char *target)
 	return list;
 }
 
+/* What starts at boot, and what holds a vGPU now. */
+static json_t *units_json(const struct doctor *d)
+{
+	static const char *const units[] = { "nvidia-vgpud.service", "nvidia-vgpu-mgr.service",
+					     SERVICES_OWN_UNIT };
+	const struct host *h = d->s.en->host;
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < ARRAY_LEN(units); i++)
+		if (unit_is_there(h, units[i]))
+			(void)json_array_append_new(list, json_pack("{s:s, s:b}", "unit", units[i], "enabled",
+								    (int)unit_is_enabled(h, units[i])));
+	return list;
+}
+
+static json_t *in_use_json(const struct doctor *d)
+{
+	_cleanup_strv_ char **list = NULL;
+
+	return vgpu_in_use(d->s.en->host, &list) < 0 ? NULL : list ? jstrv(list) : json_array();
+}
+
 int vgpu_status(struct engine *en, json_t **ret, struct err *e)
 {
 	_cleanup_(doctor_done) struct doctor d = { .state = { .lock = LOCK_INIT } };
@@ -779,13 +807,17 @@ int vgpu_status(struct engine *en, json_t **ret, struct err *e)
 	r = license_state(en, true, &license, e);
 	if (r < 0)
 		return r;
-	*ret = json_pack(
-	    "{s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:s?, s:b, s:b, s:s, s:o, s:o, s:o, s:O, s:O}", "pve_version",
-	    d.s.machine.pve_version, "kernel", d.s.machine.kernel, "step", vgpu_state_get(&d.state, "STEP"),
-	    "card", vgpu_state_get(&d.state, "CARD"), "branch", branch ? branch->branch : NULL,
-	    "driver_version", d.driver, "pinned_kernel", d.s.machine.pinned, "iommu",
-	    (int)d.s.machine.iommu_on, "secure_boot", (int)(d.s.machine.secureboot.secure_boot == TRI_YES),
-	    "signing_key", mok_state_word(d.s.mok), "cards", cards_json(&d), "types", types_json(&d),
-	    "deployments", deployments_json(en, d.state.target), "steps", d.state.steps, "license", license);
+	*ret = json_pack("{s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:s?, s:b, s:b, s:s, s:o, s:o, s:o, s:O, s:O, "
+			 "s:O?, s:b, s:o, s:o}",
+			 "pve_version", d.s.machine.pve_version, "kernel", d.s.machine.kernel, "step",
+			 vgpu_state_get(&d.state, "STEP"), "card", vgpu_state_get(&d.state, "CARD"), "branch",
+			 branch ? branch->branch : NULL, "driver_version", d.driver, "pinned_kernel",
+			 d.s.machine.pinned, "iommu", (int)d.s.machine.iommu_on, "secure_boot",
+			 (int)(d.s.machine.secureboot.secure_boot == TRI_YES), "signing_key",
+			 mok_state_word(d.s.mok), "cards", cards_json(&d), "types", types_json(&d),
+			 "deployments", deployments_json(en, d.state.target), "steps", d.state.steps,
+			 "license", license, "installed", d.installed, "unlock_library",
+			 (int)path_exists(en->host->root_fd, UNLOCK_LIBRARY), "units", units_json(&d),
+			 "in_use", in_use_json(&d));
 	return *ret ? 0 : err_oom(e);
 }

@@ -27,5 +27,7 @@ int vgpu_add_file(struct plan *p, const char *path, const char *sha256);
 extern const struct op_type op_vgpu_functions;
 int vgpu_add_functions(struct plan *p, const char *unit, char *const *cards, unsigned wait_s);
 
+/* Virtual functions a card has switched on. */
+unsigned vgpu_functions_count(const struct host *h, const char *address);
 /* Has every one of these cards virtual functions switched on? */
 bool vgpu_functions_on(const struct host *h, const json_t *cards);

@@ -685,8 +685,8 @@ int step2_guidance(struct step2 *t)
 			      branch, *rel->guest_linux ? rel->guest_linux : "-",
 			      *rel->guest_windows ? rel->guest_windows : "-", branch);
 	if (r >= 0 && catalog_major(branch) >= 18)
-		r = vgpu_note(&t->s.notes,
-			      "guests of branch 18.0 and newer take licences from NVIDIA's own "
-			      "service, or from FastAPI-DLS 2 with their licence daemon patched");
+		r = vgpu_note(&t->s.notes, "guests of branch 18.0 and newer take licences from NVIDIA's own "
+					   "service, or from FastAPI-DLS 2 with their licence daemon patched "
+					   "(nvdriver vgpu license)");
 	return r;
 }
