@@ -94,7 +94,10 @@ for words in "load $version --dry-run" "unload --dry-run" "container init --dry-
 	# shellcheck disable=SC2086
 	m $words
 done
-run --root pve --store store --json vgpu step 1 --dry-run --yes
+for words in "step 1 --dry-run --yes" status doctor drivers "kernel 6.8.12-4-pve"; do
+	# shellcheck disable=SC2086
+	run --root pve --store store --json vgpu $words
+done
 
 # -- all of it against what is published
 
