@@ -436,10 +436,11 @@ static int verify_cmd(struct app *app, void *opts, int argc, char **argv, struct
 
 static void status_line(const json_t *r)
 {
-	out_text("%-12s %-16s %-8s %-12s %-12s %-8s %3lld  %s\n", ui_str(r, "id", "?"),
+	out_text("%-12s %-16s %-8s %-12s %-12s %-12s %-8s %-8s %3lld  %s\n", ui_str(r, "id", "?"),
 		 ui_str(r, "name", "-"), ui_str(r, "state", "-"), ui_str(r, "user_version", "-"),
-		 ui_str(r, "host_version", "-"), ui_str(r, "delivery", "-"),
-		 (long long)json_integer_value(json_object_get(r, "devices")), ui_str(r, "result", "?"));
+		 ui_str(r, "host_version", "-"), ui_str(r, "wanted_version", "-"), ui_str(r, "toolkit", "-"),
+		 ui_str(r, "delivery", "-"), (long long)json_integer_value(json_object_get(r, "devices")),
+		 ui_str(r, "result", "?"));
 }
 
 static int status_cmd(struct app *app, void *opts, int argc, char **argv, struct err *e)
@@ -466,8 +467,8 @@ static int status_cmd(struct app *app, void *opts, int argc, char **argv, struct
 	(void)lxc_verify_many(run.x, ids, n, results);
 	if (app->json)
 		return results_print(app, "lxc-status", results, n, 0, e);
-	out_text("%-12s %-16s %-8s %-12s %-12s %-8s %3s  %s\n", "ID", "NAME", "STATE", "CONTAINER", "HOST",
-		 "DELIVERY", "GPU", "VERDICT");
+	out_text("%-12s %-16s %-8s %-12s %-12s %-12s %-8s %-8s %3s  %s\n", "ID", "NAME", "STATE", "CONTAINER",
+		 "HOST", "WANTED", "CUDA", "DELIVERY", "GPU", "VERDICT");
 	for (size_t i = 0; i < n; i++) {
 		status_line(results[i].report);
 		lxc_result_done(&results[i]);

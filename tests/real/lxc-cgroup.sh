@@ -52,7 +52,10 @@ olduvm not permitted'
 
 for layout in $layouts; do
 	if [ "$layout" = pure ] && [ ! -e /sys/fs/cgroup/cgroup.controllers ]; then
-		umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup || { skip "cgroup2 alone" "it cannot be mounted here"; continue; }
+		if ! umount -R /sys/fs/cgroup || ! mount -t cgroup2 none /sys/fs/cgroup; then
+			skip "cgroup2 alone" "it cannot be mounted here"
+			continue
+		fi
 		mkdir -p "$host/sys/fs/cgroup"
 		: >"$host/sys/fs/cgroup/cgroup.controllers"
 	fi

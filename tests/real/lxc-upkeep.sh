@@ -14,6 +14,22 @@ import json, sys
 for c in json.load(open('$work/out'))['containers']:
     for p in c.get('problems', []): print(p['level'], p['slug'], p['problem'])"; }
 
+# -- one line of all that matters --
+container c0
+install c0
+mkdir -p "$lxcpath/c0/rootfs/usr/local/cuda-12.8/bin"
+: >"$lxcpath/c0/rootfs/usr/local/cuda-12.8/bin/nvcc"
+ln -s cuda-12.8 "$lxcpath/c0/rootfs/usr/local/cuda"
+run --root "$host" lxc status c0
+equals "status: versions inside, loaded and wanted, the toolkit, delivery, GPUs" "$(awk '$1=="c0"{$1=$1;print}' "$work/out")" \
+	"c0 c0 running $version $version $version 12.8 shared 1 healthy"
+rm "$lxcpath/c0/rootfs/usr/local/cuda"
+ln -s /proc/self/root/usr/local/cuda-12.8 "$lxcpath/c0/rootfs/usr/local/cuda"
+run --root "$host" lxc status c0
+equals "status: a link through /proc is followed nowhere" "$(awk '$1=="c0"{print $7}' "$work/out")" "-"
+run --root "$host" lxc remove c0
+lxc-stop -k -P "$lxcpath" -n c0
+
 # -- does CUDA start? The driver's own library says: there is no GPU here --
 container c1
 install c1

@@ -129,18 +129,37 @@ static int look_at_library(const struct looking *k, const char *soname)
 	return 0;
 }
 
-/* LD_LIBRARY_PATH set for everybody comes before the cache. */
+/* LD_LIBRARY_PATH set for everybody comes before the cache: here in a file of these. A comment says nothing. */
+static bool shadows(struct span text)
+{
+	struct span line;
+
+	while (span_line(&text, &line)) {
+		_cleanup_free_ char *one = span_dup(span_trim(line));
+
+		if (one && *one != '#' && strstr(one, "LD_LIBRARY_PATH=") && strstr(one, "/compat"))
+			return true;
+	}
+	return false;
+}
+
 static int look_at_environment(const struct looking *k)
 {
-	_cleanup_free_ char *text = NULL;
-	size_t len;
+	static const char *const files[] = { "etc/environment", "etc/profile", "etc/profile.d/cuda.sh",
+					     "etc/bash.bashrc" };
+	int r = 0;
 
-	if (lxc_read_beneath(k->root_fd, "etc/environment", CACHE_MAX, &text, &len) < 0)
-		return 0;
-	if (strstr(text, "LD_LIBRARY_PATH=") && strstr(text, "/compat"))
-		return problem(
-		    k->out, strdup("LD_LIBRARY_PATH in /etc/environment leads to compatibility libraries"));
-	return 0;
+	for (size_t i = 0; r >= 0 && i < ARRAY_LEN(files); i++) {
+		_cleanup_free_ char *text = NULL;
+		size_t len;
+
+		if (lxc_read_beneath(k->root_fd, files[i], CACHE_MAX, &text, &len) >= 0 &&
+		    shadows((struct span){ text, len }))
+			r = problem(
+			    k->out,
+			    str_printf("LD_LIBRARY_PATH in /%s leads to compatibility libraries", files[i]));
+	}
+	return r;
 }
 
 static int look_at_tool(const struct looking *k)

@@ -10,12 +10,14 @@
 #include "lxc-deliver.h"
 #include "lxc-devices.h"
 #include "lxc-edit.h"
+#include "lxc-enter.h"
 #include "lxc-live.h"
 #include "lxc-ops.h"
 #include "lxc-ownnodes.h"
 #include "lxc-state.h"
 #include "lxc-toolkit-step.h"
 #include "lxc-verify.h"
+#include "path.h"
 #include "strbuf.h"
 #include "err-lxc.h"
 
@@ -654,11 +656,23 @@ static int cuda_check(const struct lxc_ct *ct, json_t *problems, json_t *report,
 	return text ? problem_add(problems, "cuda", cuda_code(result), text, e) : 0;
 }
 
+/* "12.8" where usr/local/cuda leads to cuda-12.8 and a compiler is there. Caller frees. */
+static char *toolkit_there(const struct lxc_ct *ct)
+{
+	_cleanup_close_ int root = lxc_place_open(&ct->place);
+	_cleanup_free_ char *name = NULL;
+
+	if (root < 0 || !path_exists(root, "usr/local/cuda/bin/nvcc") ||
+	    lxc_resolve_beneath(root, "usr/local/cuda", &name, NULL) < 0)
+		return NULL;
+	return strdup(strncmp(name, "cuda-", 5) == 0 ? name + 5 : "?");
+}
+
 static int verify_one(const struct lxc *x, const char *id, struct lxc_result *ret, struct err *e)
 {
 	_cleanup_(lxc_ct_done) struct lxc_ct ct = { 0 };
 	_cleanup_json_ json_t *problems = json_array();
-	_cleanup_free_ char *user = NULL;
+	_cleanup_free_ char *user = NULL, *toolkit = NULL;
 	int r = lxc_ct_open(x, id, &ct, e), status;
 
 	if (r < 0 || !problems)
@@ -677,6 +691,10 @@ static int verify_one(const struct lxc *x, const char *id, struct lxc_result *re
 	(void)json_object_set_new(ret->report, "user_version", user ? json_string(user) : json_null());
 	(void)json_object_set_new(ret->report, "host_version",
 				  x->host.version ? json_string(x->host.version) : json_null());
+	toolkit = toolkit_there(&ct);
+	(void)json_object_set_new(ret->report, "wanted_version",
+				  ct.want.version ? json_string(ct.want.version) : json_null());
+	(void)json_object_set_new(ret->report, "toolkit", toolkit ? json_string(toolkit) : json_null());
 	(void)json_object_set_new(
 	    ret->report, "delivery",
 	    json_string(json_string_value(json_object_get(ct.record, "delivery")) ?: "none"));

@@ -248,7 +248,13 @@ static void test_static_right(void **state)
 	root_make(&t, "535.261.03", NULL);
 	static_is(&t, "535.261.03", NULL);
 	testdir_puts(&t, "etc/environment", "LD_LIBRARY_PATH=/usr/local/cuda/compat\n");
-	static_is(&t, "535.261.03", "LD_LIBRARY_PATH");
+	static_is(&t, "535.261.03", "LD_LIBRARY_PATH in /etc/environment");
+	testdir_puts(&t, "etc/environment",
+		     "# LD_LIBRARY_PATH=/usr/local/cuda/compat\nLD_LIBRARY_PATH=/opt/lib\n");
+	static_is(&t, "535.261.03", NULL);
+	testdir_puts(&t, "etc/profile.d/cuda.sh",
+		     "export LD_LIBRARY_PATH=/usr/local/cuda-12.8/compat:$LD_LIBRARY_PATH\n");
+	static_is(&t, "535.261.03", "LD_LIBRARY_PATH in /etc/profile.d/cuda.sh");
 }
 
 static void test_static_second_copy(void **state)
