@@ -62,7 +62,7 @@ mapfile -t shares < <(
 )
 # Memory above 1.5 GiB is hidden from the kernel: the simulated card's registers lie there.
 GUEST_MEMORY=2048
-GUEST_TIMEOUT=600
+GUEST_TIMEOUT=900       # a minute on a core of its own, a quarter of an hour when many share it
 SYSTEM_MODULES="drm drm_kms_helper video ipmi_msghandler ipmi_devintf"
 tap_guest container-real < <(system_run container-real "$bed" "mem=1536M" "${shares[@]}")
 tap_done

@@ -46,9 +46,9 @@ exit_status() { [ ! -d "/proc/$(cat "/srv/$1/pid")" ] && P wait "$1"; }
 is_ready_or_ended() { [ "$(state)" = ready ] || exit_status "$1" >/dev/null; }
 log_has() { said "$1" | grep -q "$2"; }
 
-# ready TEXT NAME
+# ready TEXT NAME: within READY_S seconds
 ready() {
-	until_ok 120 is_ready_or_ended "$2"
+	until_ok "${READY_S:-120}" is_ready_or_ended "$2"
 	if [ "$(state)" = ready ]; then ok "$1"; else not_ok "$1" "$(said "$2")" "$(cat $status)"; fi
 }
 # ended TEXT NAME STATUS: the container ends by itself
