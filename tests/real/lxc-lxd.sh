@@ -44,7 +44,7 @@ mount --rbind "$work/dev" /dev
 LXD_DIR=$work/lxd LD_LIBRARY_PATH=$lxd_root/usr/lib/x86_64-linux-gnu PATH=$lxd_root/usr/bin:$PATH "$lxd_root/usr/bin/lxd" --group root >"$work/lxd.log" 2>&1 </dev/null &
 daemon=$!
 lxd_end() {
-	client delete --force priv unpriv >/dev/null 2>&1
+	for n in priv unpriv; do client delete --force $n >/dev/null 2>&1; done
 	kill "$daemon" 2>/dev/null
 	wait "$daemon" 2>/dev/null
 	umount -l "$host/dev" /dev "$work/dev"
