@@ -117,7 +117,7 @@ static void print_projects(const struct step1 *s)
 	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT(STRBUF_TEXT_MAX);
 	struct unlock_request q = step1_unlock(s);
 
-	if (s->has_card && s->support == CARD_UNLOCK && unlock_must_fetch(&q) && unlock_notice(&q, &b) >= 0)
+	if (step1_needs_patch(s) && unlock_must_fetch(&q) && unlock_notice(&q, &b) >= 0)
 		out_text("%s", strbuf_str(&b));
 }
 
@@ -427,6 +427,7 @@ struct step1 vgpu_step1_of(struct app *app, const struct vgpu_common *o, const s
 			       .patches_url = o->unlock_patches,
 			       .source_url = o->unlock_source,
 			       .library = o->unlock_library,
+			       .unsupported = o->unsupported,
 			       .dry_run = app->dry_run };
 }
 

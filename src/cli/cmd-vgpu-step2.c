@@ -324,6 +324,7 @@ int vgpu_step2_run(struct app *app, const struct vgpu_common *o, struct err *e)
 				.file = o->file,
 				.branch = o->branch,
 				.driver_patch = o->patch,
+				.vgpu_config = o->vgpu_config,
 				.accept_md5 = o->accept_md5,
 				.hold_kernel = o->hold_kernel,
 				.s = vgpu_step1_of(app, o, &asker) };

@@ -8,8 +8,9 @@
 #include "vgpu-use.h"
 
 /* What a driver brought, the newest first. A person's profiles and the signing key stay; the pinned kernel is decided anew. */
-static const char *const of_a_driver[] = { "functions",	     "services", "driver", "download", "unlock",
-					   "unlock_sources", "kernel",	 "hook",   "hold",     NULL };
+static const char *const of_a_driver[] = { "functions", "services",	  "vgpu_config", "driver", "download",
+					   "unlock",	"unlock_sources", "kernel",	 "hook",   "hold",
+					   NULL };
 
 static int ask_first(struct app *app, const struct vgpu_common *o, struct err *e)
 {

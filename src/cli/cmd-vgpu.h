@@ -13,8 +13,8 @@
 /* Options of every verb that plans or changes; the first members of each verb's own block. */
 struct vgpu_common {
 	const char *card, *branch, *gpu_db, *answers, *import, *url, *file, *step, *fixture;
-	const char *patch, *unlock_patches, *unlock_source, *unlock_library;
-	bool debug, accept_md5, hold_kernel;
+	const char *patch, *unlock_patches, *unlock_source, *unlock_library, *vgpu_config;
+	bool debug, accept_md5, hold_kernel, unsupported;
 };
 /* clang-format off */
 #define VGPU_COMMON_OPTIONS \
@@ -36,6 +36,10 @@ struct vgpu_common {
 	  offsetof(struct vgpu_common, hold_kernel) }, \
 	{ "patch", 0, "FILE", "unlock with this patch instead of the mapped one", OPT_STRING, \
 	  offsetof(struct vgpu_common, patch), "file" }, \
+	{ "unsupported", 0, NULL, "let Maxwell and Pascal cards have branch 17, patched; nobody supports that", OPT_FLAG, \
+	  offsetof(struct vgpu_common, unsupported) }, \
+	{ "vgpu-config", 0, "FILE", "vgpuConfig.xml of a 16.x package, for cards branch 17 dropped", OPT_STRING, \
+	  offsetof(struct vgpu_common, vgpu_config), "file" }, \
 	{ "unlock-patches", 0, "URL", "fetch the community's patches from this repository", OPT_STRING, \
 	  offsetof(struct vgpu_common, unlock_patches) }, \
 	{ "unlock-source", 0, "URL", "fetch the unlock library's source from this repository", OPT_STRING, \

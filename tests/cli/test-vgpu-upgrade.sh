@@ -111,7 +111,32 @@ check "who installed it" grep -q '^installed *580.82.02 by step 2, from /root/' 
 check "what starts at boot" grep -q '^unit *nvidia-vgpu-mgr.service *starts at boot' out
 check "and how many functions are on" grep -q '16 of 32 virtual functions' out
 
+# -- a card branch 17 dropped --
+m_p40() { m_pve8_fresh "$1"; rm -r "$1/sys/bus/pci/devices"; card "$1" 0000:01:00.0 1b38; }
+root=$work/p40
+m_p40 "$root"
+run --root "$root" --store p40 vgpu step 1 --yes --branch 17.5 --dry-run
+equals "is refused" "$rc" 4
+run --root "$root" --store p40 vgpu step 1 --yes --branch 17.5 --unsupported --dry-run
+equals "unless it is asked for" "$rc" 0
+check "with the community's patches" grep -q 'git clone .*vgpu-proxmox' out
+check "and without the library, which a Tesla needs not" test -z "$(grep 'vgpu_unlock-rs' out)"
+prepared p40 --branch 17.5 --unsupported
+put "$work/vgpuConfig.xml" "<sixteen/>\n"
+put "$root/usr/share/nvidia/vgpu/vgpuConfig.xml" "<seventeen/>\n"
+slug "step 2 refuses it as well" 2 branch-unknown --root "$root" --store store vgpu step 2 --yes "${take[@]}"
+nv vgpu step 2 --yes --unsupported --vgpu-config "$work/vgpuConfig.xml" "${take[@]}"
+equals "unless it is asked for there too" "$rc" 0
+check "patched" ran 'sh /var/lib/nvdriver/vgpu/.*-custom.run --dkms -m=kernel -s'
+equals "with the older branch's types" "$(cat "$root/usr/share/nvidia/vgpu/vgpuConfig.xml")" "<sixteen/>"
+check "and is told what that is worth" grep -q '^note: this card with this branch is supported by nobody' out
+echo '{ "remove_vgpu_config": true }' >config.json
+nv vgpu remove --answers config.json
+equals "the driver's own come back" "$(cat "$root/usr/share/nvidia/vgpu/vgpuConfig.xml")" "<seventeen/>"
+
 # -- everything goes --
+functions=0000:01:00.0 prepared pve8_fresh
+nv vgpu step 2 --yes "${take[@]}"
 : >"$root/nvdriver-commands.log"
 nv vgpu remove --yes
 equals "removal" "$rc" 0

@@ -36,6 +36,7 @@ const struct ask_key ask_keys[] = {
 	{ "remove_unlock_config", "remove the file for your own profiles" },
 	{ "remove_download", "remove the driver files that were fetched and made" },
 	{ "remove_driver", "uninstall the host driver" },
+	{ "remove_vgpu_config", "bring the driver's own list of types back" },
 	{ "remove_services", "stop the driver's daemons" },
 	{ "remove_functions", "stop switching on virtual functions" },
 	{ "upgrade", "take the present driver away and prepare for another one" },

@@ -45,6 +45,12 @@ static bool has_major(const char *branches, unsigned major)
 	return false;
 }
 
+bool choice_is_revived(const struct gpu_info *info, const char *branch)
+{
+	return info && info->architecture && catalog_major(branch) == 17 &&
+	       (strcmp(info->architecture, "Maxwell") == 0 || strcmp(info->architecture, "Pascal") == 0);
+}
+
 /* Cards that came with a minor release; the table of cards knows majors only. */
 static const char *first_branch(uint16_t device)
 {
@@ -69,6 +75,9 @@ static int card_reason(const struct catalog *c, const struct choice_request *q,
 
 	*ret = NULL;
 	if (!q->info)
+		return 0;
+	if (q->unsupported && q->support != CARD_NONE && choice_is_revived(q->info, d->branch) && patch &&
+	    strcmp(patch->status, "mapped") == 0)
 		return 0;
 	if (q->support == CARD_NONE)
 		*ret = strdup("the card has no vGPU");

@@ -11,7 +11,12 @@ struct choice_request {
 	enum card_support support; /* of the card: unknown counts as native */
 	unsigned pve_major; /* 0 = any */
 	const char *kernel; /* NULL = any */
+	bool unsupported; /* older cards on branch 17, which NVIDIA has them no more in */
 };
+
+/* Is it one of the cards branch 17 dropped and the community's patch brings back (Maxwell, Pascal)? Native ones need the
+ * patch there as well. */
+bool choice_is_revived(const struct gpu_info *info, const char *branch);
 
 enum choice_verdict {
 	CHOICE_FITS,

@@ -266,7 +266,7 @@ static int named_branch(const struct choices *l, const char *name, const struct 
 struct choice_request step1_choice_request(const struct step1 *s, const char *kernel)
 {
 	const struct card *c = &s->cards.v[s->card];
-	struct choice_request q = { &c->info, s->support, s->machine.pve_major, kernel };
+	struct choice_request q = { &c->info, s->support, s->machine.pve_major, kernel, s->unsupported };
 
 	/* The person's word on an unknown card says nothing of its branches. */
 	if (!c->info.branches && c->support == CARD_UNKNOWN)
@@ -355,7 +355,15 @@ struct unlock_request step1_unlock(const struct step1 *s)
 					.codename = s->machine.codename,
 					.patches_url = s->patches_url,
 					.source_url = s->source_url,
-					.library = s->library };
+					.library = s->library,
+					.patches_only = s->support != CARD_UNLOCK };
+}
+
+bool step1_needs_patch(const struct step1 *s)
+{
+	return s->has_card && (s->support == CARD_UNLOCK ||
+			       (s->unsupported && s->driver &&
+				choice_is_revived(&s->cards.v[s->card].info, s->driver->branch)));
 }
 
 /* Other people's work is fetched only when the person has read whose it is. */
@@ -365,7 +373,7 @@ static int decide_unlock(struct step1 *s, struct err *e)
 	struct unlock_request q = step1_unlock(s);
 	int r;
 
-	if (s->support != CARD_UNLOCK || !unlock_must_fetch(&q))
+	if (!step1_needs_patch(s) || !unlock_must_fetch(&q))
 		return 0;
 	if (unlock_notice(&q, &b) < 0)
 		return err_oom(e);
@@ -516,7 +524,7 @@ static int wanted_packages(const struct step1 *s, char ***ret, struct err *e)
 
 	for (const char *const *w = WORDS("build-essential", "dkms", "mdevctl"); r >= 0 && *w; w++)
 		r = want(s, ret, *w);
-	if (r >= 0 && s->has_card && s->support == CARD_UNLOCK)
+	if (r >= 0 && step1_needs_patch(s))
 		for (const char *const *w = unlock_packages(&unlock); r >= 0 && *w; w++)
 			r = want(s, ret, *w);
 	if (r >= 0 && s->machine.secureboot.secure_boot == TRI_YES)
@@ -598,7 +606,7 @@ static int build_unlock_sources(struct step1 *s, struct plan *p, struct err *e)
 {
 	struct unlock_request q = step1_unlock(s);
 
-	if (!s->has_card || s->support != CARD_UNLOCK)
+	if (!step1_needs_patch(s))
 		return 0;
 	return unlock_add_sources(&q, p) < 0 ? err_oom(e) : 0;
 }

@@ -23,6 +23,7 @@ struct step1 {
 	const char *
 	    gpu_db_beside; /* borrowed; a table that merely lies there: only for cards ours lacks; NULL = none */
 	bool dry_run;
+	bool unsupported; /* the person wants an older card on branch 17 */
 
 	struct vgpu_machine machine;
 	struct cards cards;
@@ -55,6 +56,8 @@ int step1_decide_key(struct step1 *s, struct err *e);
 /* What is asked of the tables of branches about the chosen card. */
 struct choice_request step1_choice_request(const struct step1 *s, const char *kernel);
 struct unlock_request step1_unlock(const struct step1 *s);
+/* Is the driver patched: for an unlock card, and for one that branch 17 dropped? */
+bool step1_needs_patch(const struct step1 *s);
 
 struct step1_group {
 	const char *name; /* "boot": in the deployment's meta data, and in "remove_boot" */

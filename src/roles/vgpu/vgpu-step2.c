@@ -14,10 +14,13 @@
 #include "err-vgpu.h"
 
 #include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define UNINSTALLER "usr/bin/nvidia-uninstall"
+#define VGPU_CONFIG "usr/share/nvidia/vgpu/vgpuConfig.xml"
 
 void step2_done(struct step2 *t)
 {
@@ -176,7 +179,7 @@ static int check_patch(const struct step2 *t, struct err *e)
 	const struct catalog_driver *d = t->s.driver;
 	const struct catalog_patch *p = d ? catalog_patch(t->s.catalog, d->branch) : NULL;
 
-	if (t->s.support != CARD_UNLOCK || !d || t->driver_patch || is_overridden(t, d) ||
+	if (!step1_needs_patch(&t->s) || !d || t->driver_patch || is_overridden(t, d) ||
 	    (p && strcmp(p->status, "mapped") == 0))
 		return 0;
 	(void)err_set(e, ERR_VGPU_NO_PATCH, "no unlock patch is mapped to branch %s", d->branch);
@@ -474,7 +477,7 @@ static int choose_words(struct step2 *t, struct err *e)
 				       .has_proprietary = f->version ? f->has_proprietary : true,
 				       .has_open =
 					   f->version ? f->has_open : catalog_major(t->version) >= 515,
-				       .is_unlock = t->s.support == CARD_UNLOCK,
+				       .is_unlock = step1_needs_patch(&t->s),
 				       .needs_open = needs_open(t) };
 	int r = installer_words(&q, &t->words, e);
 
@@ -508,7 +511,7 @@ static int learn_version(struct step2 *t, struct err *e)
 static int obtain(struct step2 *t, const char *dir, struct err *e)
 {
 	_cleanup_close_ int dirfd = -EBADF;
-	bool unlock = t->s.support == CARD_UNLOCK;
+	bool unlock;
 	int r;
 
 	dirfd = vgpu_dir_open(t->s.en->host, !t->s.dry_run, e);
@@ -520,6 +523,7 @@ static int obtain(struct step2 *t, const char *dir, struct err *e)
 	if (!t->s.dry_run)
 		(void)publish_sweep(dirfd);
 	r = fetch(t, dirfd, dir, e);
+	unlock = step1_needs_patch(&t->s);
 	if (r >= 0 && unlock && (!t->s.dry_run || t->got.facts.version))
 		r = patch(t, dirfd, dir, e);
 	if (r >= 0)
@@ -622,6 +626,30 @@ static int build_driver(struct step2 *t, struct plan *p, struct err *e)
 	return 0;
 }
 
+/* Types of cards the branch dropped stand in the file of an older branch only. The original comes back when taken back. */
+static int build_config(struct step2 *t, struct plan *p, struct err *e)
+{
+	char real[PATH_MAX], base[PATH_MAX], sha256[SHA256_HEX_SIZE];
+	struct stat st;
+	int r;
+
+	if (!t->vgpu_config)
+		return 0;
+	if (!realpath(t->vgpu_config, real) || stat(real, &st) < 0)
+		return err_errno(e, -errno, "cannot find %s", t->vgpu_config);
+	memcpy(base, real, sizeof(base));
+	r = sha256_file_at(AT_FDCWD, real, sha256);
+	if (r < 0)
+		return err_errno(e, r, "cannot read %s", t->vgpu_config);
+	return plan_add(p, &op_files,
+			json_pack("{s:s, s:[{s:s, s:s, s:i, s:I, s:s, s:s}]}", "base", dirname(base),
+				  "entries", "path", VGPU_CONFIG, "type", "file", "mode", 0644, "size",
+				  (json_int_t)st.st_size, "sha256", sha256, "from", strrchr(real, '/') + 1),
+			"offer the types of %s: /" VGPU_CONFIG, t->vgpu_config) < 0
+		   ? err_oom(e)
+		   : 0;
+}
+
 static int build_services(struct step2 *t, struct plan *p, struct err *e)
 {
 	return services_add_daemons(t->s.en->host, t->s.dry_run && !t->have, p, &t->s.notes) < 0 ? err_oom(e)
@@ -642,6 +670,7 @@ const struct step2_group step2_groups[] = {
 	{ "secureboot", "sign modules for Secure Boot", build_key },
 	{ "download", "keep the driver's files", build_download },
 	{ "driver", "install the host driver", build_driver },
+	{ "vgpu_config", "offer an older branch's types", build_config },
 	{ "services", "start the driver's daemons", build_services },
 	{ "functions", "switch on virtual functions", build_functions },
 	{ "hook", "look at new kernels", build_hook },
@@ -669,14 +698,26 @@ const char *step2_branch(const struct step2 *t)
 	return t->s.driver ? t->s.driver->branch : deployed_text(t, "branch");
 }
 
+/* What a person who wants it all the same should know. */
+static int note_unsupported(struct step2 *t)
+{
+	if (!t->s.unsupported || !step1_needs_patch(&t->s))
+		return 0;
+	return vgpu_note(
+	    &t->s.notes, "this card with this branch is supported by nobody%s",
+	    t->vgpu_config || path_exists(t->s.en->host->root_fd, VGPU_CONFIG)
+		? ""
+		: "; its types stand in vgpuConfig.xml of a 16.x package (name it with --vgpu-config)");
+}
+
 int step2_guidance(struct step2 *t)
 {
 	const char *branch = step2_branch(t);
 	const struct catalog_release *rel = branch ? catalog_release(t->s.catalog, branch) : NULL;
-	int r = 0;
+	int r = note_unsupported(t);
 
-	if (!branch)
-		return 0;
+	if (r < 0 || !branch)
+		return r;
 	if (rel && (*rel->guest_linux || *rel->guest_windows))
 		r = vgpu_note(&t->s.notes,
 			      "guests of branch %s: Linux %s, Windows %s; a guest's driver is of the "

@@ -13,7 +13,7 @@ struct step2 {
 	struct step1 s; /* facts, the chosen card, what it can do, notes */
 	const struct vgpu_state *state; /* borrowed; what step 1 left */
 	/* borrowed; named on the command line, NULL = not */
-	const char *url, *file, *branch, *sha256, *proxy, *ca_file, *driver_patch;
+	const char *url, *file, *branch, *sha256, *proxy, *ca_file, *driver_patch, *vgpu_config;
 	const char
 	    *overrides_beside; /* borrowed; a driver_patches.json where VGPU_DIR has none; NULL = none */
 	bool accept_md5;

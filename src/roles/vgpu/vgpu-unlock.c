@@ -43,12 +43,13 @@ const char *unlock_url(const struct unlock_request *q, const struct unlock_proje
 
 int unlock_notice(const struct unlock_request *q, struct strbuf *out)
 {
-	int r = origins_notice(q->library ? ORIGIN_PATCHES : ORIGIN_UNLOCK_ALL, out);
+	bool patches = q->library || q->patches_only;
+	int r = origins_notice(patches ? ORIGIN_PATCHES : ORIGIN_UNLOCK_ALL, out);
 
 	for (const struct unlock_project *p = unlock_projects; r >= 0 && p->origin; p++) {
 		const struct origin *o = origin_find(p->origin);
 
-		if (unlock_url(q, p) != o->address && !(q->library && is_source(p)))
+		if (unlock_url(q, p) != o->address && !(patches && is_source(p)))
 			r = strbuf_printf(out, "  %s is taken from %s instead, as asked\n", o->name,
 					  unlock_url(q, p));
 	}
@@ -62,7 +63,7 @@ static bool there(const struct unlock_request *q, const char *path)
 
 static bool builds_here(const struct unlock_request *q)
 {
-	return !q->library && !there(q, UNLOCK_LIBRARY);
+	return !q->patches_only && !q->library && !there(q, UNLOCK_LIBRARY);
 }
 
 static bool is_needed(const struct unlock_request *q, const struct unlock_project *p)

@@ -24,6 +24,7 @@ struct unlock_request {
 	const char *codename; /* of the distribution: which Rust toolchain its packages have */
 	const char *patches_url, *source_url; /* another place of the projects; NULL = their own */
 	const char *library; /* a library somebody built; NULL = it is built here */
+	bool patches_only; /* the card needs no library */
 };
 
 /* What a project is fetched from. Borrowed. */
