@@ -247,7 +247,7 @@ static int apply_group(struct app *app, struct step1 *s, struct vgpu_state *st, 
 	return r;
 }
 
-const char *vgpu_beside_program(const char *name, char path[PATH_MAX])
+const char *vgpu_beside_program(const char *name, struct vgpu_beside *ret)
 {
 	char exe[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
@@ -258,10 +258,8 @@ const char *vgpu_beside_program(const char *name, char path[PATH_MAX])
 		return NULL;
 	exe[n] = '\0';
 	slash = strrchr(exe, '/');
-	if (!slash)
-		return NULL;
-	len = snprintf(path, PATH_MAX, "%.*s/%s", (int)(slash - exe), exe, name);
-	return len < PATH_MAX && access(path, F_OK) == 0 ? path : NULL;
+	len = slash ? snprintf(ret->path, sizeof(ret->path), "%.*s/%s", (int)(slash - exe), exe, name) : -1;
+	return len > 0 && (size_t)len < sizeof(ret->path) && access(ret->path, F_OK) == 0 ? ret->path : NULL;
 }
 
 /* What the script took from its environment when nothing stronger said it. */
@@ -289,8 +287,8 @@ static int import_environment(struct vgpu_state *st, struct err *e)
 int vgpu_import_state(const struct vgpu_common *o, struct vgpu_state *st, struct err *e)
 {
 	_cleanup_free_ char *text = NULL;
-	char path[PATH_MAX];
-	const char *from = o->import ? o->import : vgpu_beside_program("config.txt", path);
+	struct vgpu_beside beside;
+	const char *from = o->import ? o->import : vgpu_beside_program("config.txt", &beside);
 	int r;
 
 	if (!from || vgpu_state_get(st, "IMPORTED"))
@@ -416,10 +414,10 @@ static int run_for_real(struct app *app, const struct vgpu_common *o, struct ste
 
 struct step1 vgpu_step1_of(struct app *app, const struct vgpu_common *o, const struct asker *ask)
 {
-	static char path[PATH_MAX]; /* borrowed by the struct */
+	static struct vgpu_beside beside; /* borrowed by the struct */
 
 	return (struct step1){ .en = app->engine,
-			       .gpu_db_beside = vgpu_beside_program("gpu_info.db", path),
+			       .gpu_db_beside = vgpu_beside_program("gpu_info.db", &beside),
 			       .ask = ask,
 			       .card_wanted = o->card,
 			       .branch_wanted = o->branch,

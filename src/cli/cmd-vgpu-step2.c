@@ -315,11 +315,11 @@ int vgpu_step2_run(struct app *app, const struct vgpu_common *o, struct err *e)
 	_cleanup_(vgpu_asker_done) struct asker asker = { 0 };
 	_cleanup_(vgpu_state_done) struct vgpu_state state = { .lock = LOCK_INIT };
 	_cleanup_(run_done) struct run run = { .app = app, .o = o, .state = &state };
-	char path[PATH_MAX];
+	struct vgpu_beside beside;
 	int rc = vgpu_asker_open(app, o, &asker, e);
 
 	run.t = (struct step2){ .state = &state,
-				.overrides_beside = vgpu_beside_program("driver_patches.json", path),
+				.overrides_beside = vgpu_beside_program("driver_patches.json", &beside),
 				.url = o->url,
 				.file = o->file,
 				.branch = o->branch,

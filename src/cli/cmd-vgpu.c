@@ -77,6 +77,12 @@ static const char *group_of(const json_t *item)
 	return json_string_value(json_object_get(meta, "group"));
 }
 
+/* Guests' tokens are signed with these: only a plain answer removes them. */
+static bool is_keys(const char *group)
+{
+	return strcmp(group, "license_keys") == 0;
+}
+
 static int is_wanted(struct back *b, const char *group, struct err *e)
 {
 	const json_t *said = json_object_get(b->said, group);
@@ -88,9 +94,7 @@ static int is_wanted(struct back *b, const char *group, struct err *e)
 	if (said)
 		return json_is_true(said);
 	(void)snprintf(key, sizeof(key), "remove_%s", group);
-	/* Guests' tokens are signed with these keys: only a plain answer removes them. */
-	r = ask_yes(&b->ask, key, strcmp(group, "license_keys") != 0, "Take back what was done for \"%s\"? ",
-		    group);
+	r = ask_yes(&b->ask, key, !is_keys(group), "Take back what was done for \"%s\"? ", group);
 	if (r < 0 || json_object_set_new(b->said, group, json_boolean(r)) < 0)
 		return err_oom(e);
 	return r;
@@ -114,7 +118,8 @@ static int take_back_one(struct back *b, const json_t *item, struct err *e)
 	int r = mine ? is_wanted(b, group, e) : 0;
 
 	if (r <= 0) {
-		b->kept |= group != NULL;
+		/* Keys that stay are no part of a set-up that goes on. */
+		b->kept |= group && !is_keys(group);
 		return r;
 	}
 	if (is_among(of_running_guests, group) && !b->force && !b->app->dry_run) {

@@ -64,8 +64,11 @@ int vgpu_step_run(struct app *app, const struct vgpu_common *o, const char *step
 
 /* The options both steps take their facts by. */
 struct step1 vgpu_step1_of(struct app *app, const struct vgpu_common *o, const struct asker *ask);
-/* A file that lies where the program does, as the script's own files did; NULL when there is none. Borrows `path`. */
-const char *vgpu_beside_program(const char *name, char path[PATH_MAX]);
+/* A file that lies where the program does, as the script's own files did; NULL when there is none. Borrowed from *ret. */
+struct vgpu_beside {
+	char path[PATH_MAX];
+};
+const char *vgpu_beside_program(const char *name, struct vgpu_beside *ret);
 /* Takes the script's state file over, once (--import, else config.txt beside the program), then what its environment says
  * of things nothing stronger has said. */
 int vgpu_import_state(const struct vgpu_common *o, struct vgpu_state *st, struct err *e);

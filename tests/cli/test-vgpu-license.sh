@@ -97,18 +97,21 @@ record "nvidia-smi -q" 0 "        License Status                    : Unlicensed
 license status
 check "an unlicensed one" grep -q '^client        not licensed' out
 
-# -- a server, where Docker has to be installed
+# -- a server, where Docker has to be installed, on a host that step 1 prepared
 root=$work/pve8
 m_pve8_fresh "$root"
 rm -rf store
 docker_answers 1
 before=$(tree)
+run --root "$root" --store store vgpu step 1 --yes
+: >"$root/nvdriver-commands.log"
+step1=$(tree)
 license server --yes --dry-run
 equals "server, dry run" "$rc" 0
 check "names whose work it is first" sh -c "grep -n 'git.collinwebdesigns.de/oscar.krause/fastapi-dls' out | grep -q '^[1-9]:'"
 check "Docker's key with its fingerprint" grep -q 'fetch .*download.docker.com/linux/debian/gpg.*9DC858229FC7DD38854AE2D88D81803C0EBFCD88' out
 check "the key files" grep -q 'make    /opt/docker/fastapi-dls/cert/instance.private.pem' out
-equals "a dry run changes nothing" "$(tree)" "$before"
+equals "a dry run changes nothing" "$(tree)" "$step1"
 license server --yes --branch 18.1
 equals "server" "$rc" 0
 [ "$rc" = 0 ] || sed 's/^/# /' err
@@ -198,6 +201,7 @@ equals "remove" "$rc" 0
 check "the compose file is gone" test ! -e "$compose"
 check "the container was stopped" grep -q '^docker compose -f /root/fastapi-dls/docker-compose.yml down' "$root/nvdriver-commands.log"
 equals "the keys stay" "$(sha256sum "$cert"/*)" "$keys"
+check "and are no set-up that goes on" test -z "$(ls store/targets/*/vgpu.json 2>/dev/null)"
 echo '{ "remove_license_keys": true }' >yes.json
 run --root "$root" --store store vgpu remove --yes --answers yes.json
 rm -rf "$root/proc/net"
