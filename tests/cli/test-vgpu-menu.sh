@@ -83,7 +83,7 @@ slug "driver_patches.json names the patch" 1 unlock-patch-missing "${all[@]}" vg
 check "that is missing" grep -q 'absent.patch' out
 rm "$root/var/lib/nvdriver/vgpu/driver_patches.json"
 
-talk 'Install driver .*\?=>y' -- "${all[@]}" vgpu --file "$root$file" --accept-md5
+talk 'Install driver .*\?=>y' 'See to licences.*\?=>n' -- "${all[@]}" vgpu --file "$root$file" --accept-md5
 equals "nvdriver vgpu alone goes on with step 2" "$rc" 0
 [ "$rc" = 0 ] || sed 's/^/# /' out
 says "to the summary" 'The host is set up: driver 550.163.02, branch 17.6'
@@ -97,7 +97,7 @@ equals "upgrade" "$rc" 0
 check "takes the present driver away" grep -q '^nvidia-uninstall -s' "$root/nvdriver-commands.log"
 driver_patch "$root/var/lib/nvdriver/vgpu/vgpu-proxmox/550.163.02.patch"
 bind "$root" 0000:01:00.0 nvidia
-talk 'Install driver .*\?=>y' -- "${all[@]}" vgpu --file "$root$file" --accept-md5
+talk 'Install driver .*\?=>y' 'See to licences.*\?=>n' -- "${all[@]}" vgpu --file "$root$file" --accept-md5
 equals "and step 2 puts the next one in" "$rc" 0
 [ "$rc" = 0 ] || sed 's/^/# /' out
 
