@@ -5,6 +5,7 @@
 #include "jutil.h"
 #include "lxc-host.h"
 #include "lxc-live.h"
+#include "lxc-locked.h"
 #include "path.h"
 #include "ui.h"
 
@@ -32,6 +33,14 @@ static const struct opt cdi_options[] = {
 	{ 0 },
 };
 
+/* An engine's container may have the host's rights over mounts: the part that nobody can make writable, where it was made. */
+static const char *live_tree(const struct host *h)
+{
+	return path_exists(h->root_fd, &(LXC_LIVE_DIR "/" LXC_LOCKED "/current")[1]) ? LXC_LIVE_DIR
+		   "/" LXC_LOCKED
+										     : LXC_LIVE_DIR;
+}
+
 static int spec_make(const struct app *app, const struct cdi_opts *o, const struct lxc_host *facts,
 		     const char *hook, json_t **ret, struct err *e)
 {
@@ -39,7 +48,7 @@ static int spec_make(const struct app *app, const struct cdi_opts *o, const stru
 	struct cdi_want w = { .gpus = gpus,
 			      .n_gpus = facts->n_gpus,
 			      .modeset = path_exists(app->engine->host->root_fd, "dev/nvidia-modeset"),
-			      .tree = o->tree ? o->tree : LXC_LIVE_DIR,
+			      .tree = o->tree ? o->tree : live_tree(app->engine->host),
 			      .hook = hook };
 
 	if (facts->n_gpus == 0)

@@ -38,6 +38,15 @@ nvd cdi generate
 equals "a second run changes nothing" "$rc $(cat "$work/out")" "0 /var/run/cdi/nvdriver.json is up to date"
 nvd cdi generate --output - --format yaml
 equals "YAML on standard output" "$rc $(grep -c '^"kind": "nvidia.com/gpu"$' "$work/out")" "0 1"
+tree_of() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["containerEdits"]["mounts"][0]["hostPath"])' "$1"; }
+equals "the tree is the shared directory" "$(tree_of "$out")" /run/nvdriver/live
+mkdir -p "$root/run/nvdriver/live/locked/current"
+nvd cdi generate
+equals "and where there is one, its part that no container can make writable" "$rc $(tree_of "$out")" \
+	"0 /run/nvdriver/live/locked"
+nvd cdi generate --tree /opt/tree
+equals "unless another is named" "$rc $(tree_of "$out")" "0 /opt/tree"
+nvd cdi generate
 status "an unknown format is a usage error" 2 --store "$store" --root "$root" cdi generate --format toml
 
 printf 'kind: nvidia.com/gpu\ndevices:\n- name: "0"\n' >"$root/etc/cdi/nvidia.yaml"
