@@ -14,6 +14,7 @@
 #define PHOENIX_LOG "var/log/phoenix_hypervisor.log"
 #define LOG_DIR	    "var/log/nvdriver"
 #define ENTRY_MAX   ((size_t)32 << 20)
+#define TAIL_LINES  50
 #define LOG_OPEN    (O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW)
 
 static int open_beneath(const struct host *h, const char *path)
@@ -41,11 +42,22 @@ static void begin(struct strbuf *out, int64_t time_s, const char *level, const c
 	(void)strbuf_printf(out, "%s [%s] lxc-%s: ", text, level, id);
 }
 
+static size_t count_lines(struct span text)
+{
+	struct span line;
+	size_t n = 0;
+
+	while (span_line(&text, &line))
+		n++;
+	return n;
+}
+
 int lxc_log_text(const char *id, const struct lxc_exec *x, int r, uint64_t ms, int64_t time_s,
 		 struct strbuf *out)
 {
 	bool failed = r < 0 || x->status != 0;
 	struct span rest = { x->out ? x->out : "", x->out ? x->out_len : 0 }, line;
+	size_t left = count_lines(rest);
 
 	begin(out, time_s, failed ? "ERROR" : "INFO", id);
 	(void)strbuf_printf(out, "%s:", x->what);
@@ -57,10 +69,10 @@ int lxc_log_text(const char *id, const struct lxc_exec *x, int r, uint64_t ms, i
 		(void)strbuf_printf(out, " - not run to its end, %llu ms\n", (unsigned long long)ms);
 	else
 		(void)strbuf_printf(out, " - status %d, %llu ms\n", x->status, (unsigned long long)ms);
-	while (span_line(&rest, &line)) {
+	for (; span_line(&rest, &line); left--) {
 		_cleanup_free_ char *one = span_dup(line);
 
-		begin(out, time_s, failed ? "ERROR" : "DEBUG", id);
+		begin(out, time_s, failed && left <= TAIL_LINES ? "ERROR" : "DEBUG", id);
 		log_clean(out, one ? one : "?");
 		(void)strbuf_putc(out, '\n');
 	}

@@ -14,6 +14,7 @@
 int lxc_log_open(const struct host *h);
 /* One command that ran (result r of exec, x as it is then) in this container. */
 void lxc_log_command(const struct host *h, const char *id, const struct lxc_exec *x, int r, uint64_t ms);
-/* "2026-01-02 03:04:05 [INFO] lxc-101: argv, status, duration" and its output, a line each. Pure. */
+/* "2026-01-02 03:04:05 [INFO] lxc-101: argv, status, duration" and its output, a line each: of what failed the
+ * last 50 are ERROR, what is before them and all output of what went well is DEBUG. Pure. */
 int lxc_log_text(const char *id, const struct lxc_exec *x, int r, uint64_t ms, int64_t time_s,
 		 struct strbuf *out);
