@@ -280,6 +280,13 @@ check "a log that is named is the only one" test -s "$work/named.log"
 machine 5.0.9
 sed -i 's|^hostname:|lxc.hook.mount: /usr/share/lxc/hooks/nvidia\nhostname:|' "$conf"
 slug "LXC's own NVIDIA hook and this are not both set" 3 container-config-invalid --root "$root" lxc devices 101
+machine 5.0.9
+mkdir -p "$root/usr/share/lxc/config/gpu.conf.d"
+echo 'lxc.hook.mount = /usr/share/lxc/hooks/nvidia' >"$root/usr/share/lxc/config/gpu.conf.d/10-gpu.conf"
+sed -i 's|^hostname:|lxc.include: /usr/share/lxc/config/gpu.conf.d\nhostname:|' "$conf"
+slug "not by a file that is included either" 3 container-config-invalid --root "$root" lxc devices 101
+sed -i '/gpu.conf.d/d' "$conf"
+check "and nothing is changed" cmp "$conf" "$work/conf.before"
 status "a hook that is none of the host's" 2 --root "$root" hook lxc 101 lxc mount
 machine
 status "a container without anything of ours starts as it is" 0 --root "$root" hook lxc 101 lxc pre-start

@@ -3,6 +3,7 @@
 
 #include "jutil.h"
 #include "lxc-edit.h"
+#include "lxc-include.h"
 #include "lxc-ops.h"
 #include "lxc-state.h"
 #include "lxc-verify.h"
@@ -170,25 +171,43 @@ int lxc_power_plan(struct lxc_ct *ct, struct plan *p, struct err *e)
 	return r < 0 ? r : add_ready(ct, p, e);
 }
 
+/* The line that sets LXC's hook, wherever the configuration takes it from; an empty value takes back what stands before it. */
+static const char *nvidia_hook(char *const *lines)
+{
+	static const char key[] = "lxc.hook.mount =", tail[] = "/hooks/nvidia";
+	const char *found = NULL;
+
+	for (; lines && *lines; lines++) {
+		const char *value = *lines + sizeof(key) - 1;
+
+		if (strncmp(*lines, key, sizeof(key) - 1) != 0)
+			continue;
+		value += strspn(value, " ");
+		if (!*value)
+			found = NULL;
+		else if (span_ends(SPAN(value), tail))
+			found = *lines;
+	}
+	return found;
+}
+
 /* LXC's hook brings its own choice of libraries and nodes: with both, nobody knows which driver a program gets. */
 static int lxc_nvidia_hook_check(const struct lxc_ct *ct, struct err *e)
 {
-	static const char key[] = "lxc.hook.mount = ";
+	_cleanup_strv_ char **all = NULL;
+	const char *hook;
 
-	for (char **p = ct->facts.lines; p && *p; p++) {
-		size_t n = strlen(*p);
-
-		if (strncmp(*p, key, sizeof(key) - 1) != 0 || n < 13 ||
-		    strcmp(*p + n - 13, "/hooks/nvidia") != 0)
-			continue;
-		(void)err_set(
-		    e, ERR_LXC_CONFIG,
-		    "container %s has LXC's own hook for NVIDIA GPUs (%s); only one of the two may be set",
-		    ct->id, *p);
-		(void)err_next(e, "take that line out of its configuration, then run again");
-		return err_object(e, "%s", ct->id);
-	}
-	return 0;
+	if (lxc_lines_follow(ct->x->en->host->root_fd, ct->facts.lines, &all) < 0)
+		return err_oom(e);
+	hook = nvidia_hook(all);
+	if (!hook)
+		return 0;
+	(void)err_set(e, ERR_LXC_CONFIG,
+		      "container %s has LXC's own hook for NVIDIA GPUs (%s); only one of the two may be set",
+		      ct->id, hook);
+	(void)err_next(
+	    e, "take that line out of its configuration and of the files that includes, then run again");
+	return err_object(e, "%s", ct->id);
 }
 
 int lxc_devices_plan(struct lxc_ct *ct, struct plan *p, struct err *e)
