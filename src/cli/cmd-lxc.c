@@ -100,7 +100,11 @@ struct lxc_opts {
 	      OPT_STRING,                                                                                         \
 	      O(order),                                                                                           \
 	      "driver-first toolkit-first" },                                                                     \
-	    { "container-toolkit", 0, NULL, "for containers that run containers", OPT_FLAG,                       \
+	    { "container-toolkit",                                                                                \
+	      0,                                                                                                  \
+	      NULL,                                                                                               \
+	      "NVIDIA's container tools too, for containers that run containers",                                 \
+	      OPT_FLAG,                                                                                           \
 	      O(container_toolkit) },                                                                             \
 	    { "nvcc", 0, "HOW", "fail or warn when nvcc is missing or wrong", OPT_STRING, O(nvcc), "fail warn" }, \
 	{                                                                                                         \

@@ -3,6 +3,7 @@
 
 #include "fd.h"
 #include "log.h"
+#include "lxc-enter.h"
 #include "path.h"
 #include "strbuf.h"
 #include "err-lxc.h"
@@ -14,10 +15,12 @@
 #include <sys/statvfs.h>
 #include <time.h>
 
-#define ARGS_MAX  256
-#define TAIL_MAX  4000
-#define TIMEOUT_S 120
-#define INSTALL_S 3600
+#define ARGS_MAX     256
+#define TAIL_MAX     4000
+#define TOOLS_CONFIG "etc/nvidia-container-runtime/config.toml" /* of the container tools */
+#define TOOLS_MAX    ((size_t)1 << 20)
+#define TIMEOUT_S    120
+#define INSTALL_S    3600
 
 /* -- names -- */
 
@@ -287,6 +290,28 @@ bool toolkit_nvcc_agrees(const char *want, const char *have)
 	       (!strchr(want, '.') && strncmp(have, want, strlen(want)) == 0 && have[strlen(want)] == '.');
 }
 
+/* A key of one table of a TOML file, one assignment a line, as the tools themselves write it. */
+bool toolkit_has_no_cgroups(struct span config)
+{
+	bool inside = false, found = false;
+	struct span line;
+
+	while (span_line(&config, &line)) {
+		const char *equals;
+
+		line = span_trim(line);
+		if (line.len > 0 && line.p[0] == '[')
+			inside = span_starts(line, "[nvidia-container-cli]");
+		equals = inside && line.len ? memchr(line.p, '=', line.len) : NULL;
+		if (!equals ||
+		    !span_eq(span_trim((struct span){ line.p, (size_t)(equals - line.p) }), "no-cgroups"))
+			continue;
+		line = span_trim((struct span){ equals + 1, line.len - (size_t)(equals + 1 - line.p) });
+		found = span_starts(line, "true");
+	}
+	return found;
+}
+
 /* -- commands -- */
 
 struct command {
@@ -532,6 +557,18 @@ static bool nvcc_is_there(int root_fd)
 	       path_exists(root_fd, "usr/bin/nvcc");
 }
 
+/* True also where the container cannot be looked into: the tool that sets it does no harm a second time. */
+static bool filters_are_left(const struct toolkit_inside *in, const struct toolkit_want *w)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+
+	if (!w->no_cgroups || in->root_fd < 0)
+		return true;
+	return lxc_read_beneath(in->root_fd, TOOLS_CONFIG, TOOLS_MAX, &text, &len) >= 0 &&
+	       toolkit_has_no_cgroups((struct span){ text, len });
+}
+
 static int nothing_missing(const struct toolkit_inside *in, const struct toolkit_want *w, struct err *e)
 {
 	_cleanup_strv_ char **names = NULL, **missing = NULL;
@@ -551,7 +588,7 @@ int toolkit_is_done(const struct toolkit_inside *in, const struct toolkit_want *
 	_cleanup_(err_done) struct err own = ERR_INIT;
 	int r;
 
-	if (w->cuda && !nvcc_is_there(in->root_fd))
+	if ((w->cuda && !nvcc_is_there(in->root_fd)) || !filters_are_left(in, w))
 		return 0;
 	if (!running)
 		return 1;
@@ -797,6 +834,20 @@ static int finish_nvcc(const struct toolkit_inside *in, const struct toolkit_wan
 	return r;
 }
 
+/* By the packages' own tool, which keeps the rest of their configuration. */
+static int leave_filters(const struct toolkit_inside *in, const struct toolkit_want *w, struct err *e)
+{
+	static const char *const set[] = { "nvidia-ctk", "config", "--set", "nvidia-container-cli.no-cgroups",
+					   "--in-place", NULL };
+	_cleanup_command_ struct command c = { 0 };
+
+	if (in->root_fd >= 0 && filters_are_left(in, w))
+		return 0;
+	command_addv(&c, set);
+	return command_check(in, &c, "telling the container tools to leave device filters alone",
+			     timeout_of(w), e);
+}
+
 static int clean(const struct toolkit_inside *in, const struct toolkit_want *w, struct err *e)
 {
 	_cleanup_command_ struct command c = { 0 };
@@ -834,6 +885,8 @@ int toolkit_install(const struct toolkit_inside *in, const struct toolkit_want *
 		r = link_current(in, w, e);
 	if (r >= 0 && w->cuda)
 		r = finish_nvcc(in, w, e);
+	if (r >= 0 && w->no_cgroups)
+		r = leave_filters(in, w, e);
 	if (r >= 0 && w->clean)
 		r = clean(in, w, e);
 	return r;

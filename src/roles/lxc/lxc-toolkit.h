@@ -27,6 +27,7 @@ struct toolkit_want {
 	bool fetch_tools; /* what the vendor's installer needs besides a compiler */
 	bool graphics; /* what graphics files are built against */
 	bool container_toolkit; /* containers that run containers */
+	bool no_cgroups; /* and may not change device filters: no root of the host */
 	bool nvcc_warn; /* a wrong nvcc is only warned about */
 	bool clean; /* drop what the package tool downloaded */
 	unsigned attempts, pause_ms; /* package lists */
@@ -50,6 +51,8 @@ int toolkit_unmet_parse(struct span out, char ***ret);
 void toolkit_space_parse(struct span out, uint64_t *ret_fetch, uint64_t *ret_disk);
 /* "release 12.8," of nvcc's answer. Caller frees; -ENOENT. */
 int toolkit_nvcc_parse(struct span out, char **ret);
+/* Does the container tools' configuration say that device filters are left alone? */
+bool toolkit_has_no_cgroups(struct span config);
 /* Do the fields of `want` ("12" or "12.8" or "12.8.1") agree with what nvcc says ("12.8")? */
 bool toolkit_nvcc_agrees(const char *want, const char *have);
 

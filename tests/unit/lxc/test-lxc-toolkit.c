@@ -446,6 +446,62 @@ static void test_done(void **state)
 	strbuf_done(&rec.asked);
 }
 
-TEST_MAIN(cmocka_unit_test(test_names), cmocka_unit_test(test_refused_names),
+static void test_no_cgroups(void **state)
+{
+	static const struct {
+		const char *text;
+		bool want;
+	} rows[] = {
+		{ "[nvidia-container-cli]\nenvironment = []\nno-cgroups = true\n", true },
+		{ "[nvidia-container-cli]\n  no-cgroups=true # why\n\n[other]\nx = 1\n", true },
+		{ "[nvidia-container-cli]\nno-cgroups = false\n", false },
+		{ "[nvidia-container-cli]\n#no-cgroups = true\n", false },
+		{ "[nvidia-container-runtime]\nno-cgroups = true\n[nvidia-container-cli]\n", false },
+		{ "no-cgroups = true\n", false },
+		{ "", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		assert_int_equal(toolkit_has_no_cgroups(SPAN(rows[i].text)), rows[i].want);
+}
+
+/* Engines inside a container without the host's root: told once, by the tools' own program, and told again when somebody
+ * took it back. */
+static void test_inner_engines(void **state)
+{
+	static const struct answer answers[] = {
+		{ "dpkg-query", 0, "nvidia-container-toolkit installed\n", 0, 0 },
+		{ "nvidia-ctk config --set nvidia-container-cli.no-cgroups --in-place", 0, "", 0, 0 },
+	};
+	struct recorded rec = { .answers = answers, .n = 2, .asked = STRBUF_INIT(STRBUF_TEXT_MAX) };
+	struct toolkit_want w = {
+		.tool = OSREPO_APT, .list_path = "etc/x.list", .container_toolkit = true, .no_cgroups = true
+	};
+	_cleanup_(testdir_done) struct testdir t;
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	struct toolkit_inside in = { play, &rec, -EBADF };
+
+	(void)state;
+	testdir_make(&t);
+	in.root_fd = t.fd;
+	assert_int_equal(toolkit_is_done(&in, &w, true, &e), 0);
+	assert_ok(toolkit_install(&in, &w, &e), &e);
+	assert_int_equal(rec.used[1], 1);
+	testdir_puts(&t, "etc/nvidia-container-runtime/config.toml",
+		     "[nvidia-container-cli]\nno-cgroups = true\n");
+	assert_int_equal(toolkit_is_done(&in, &w, true, &e), 1);
+	assert_ok(toolkit_install(&in, &w, &e), &e);
+	assert_int_equal(rec.used[1], 1);
+	testdir_puts(&t, "etc/nvidia-container-runtime/config.toml",
+		     "[nvidia-container-cli]\nno-cgroups = false\n");
+	assert_int_equal(toolkit_is_done(&in, &w, true, &e), 0);
+	w.no_cgroups = false; /* a container with the host's root changes filters itself */
+	assert_int_equal(toolkit_is_done(&in, &w, true, &e), 1);
+	strbuf_done(&rec.asked);
+}
+
+TEST_MAIN(cmocka_unit_test(test_no_cgroups), cmocka_unit_test(test_inner_engines),
+	  cmocka_unit_test(test_names), cmocka_unit_test(test_refused_names),
 	  cmocka_unit_test(test_driver_needed), cmocka_unit_test(test_plans),
 	  cmocka_unit_test(test_space_and_nvcc), cmocka_unit_test(test_edges), cmocka_unit_test(test_done))
