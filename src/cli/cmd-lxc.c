@@ -21,7 +21,7 @@ struct lxc_opts {
 	bool all, no_toolkit, container_toolkit, keep_runfile, apt_clean, replace_packages, graphics, mig,
 	    compat32;
 	bool allow_no_host_driver, allow_missing_devices, rollback, no_rollback, force, debug, fix, cuda_init,
-	    boot;
+	    boot, compat, no_compat;
 };
 
 #define O(field) offsetof(struct lxc_opts, field)
@@ -74,6 +74,11 @@ struct lxc_opts {
 	      O(replace_packages) },                                                                              \
 	    { "keep-runfile", 0, NULL, "leave the pushed run file in the container", OPT_FLAG, O(keep_runfile) }, \
 	    { "compat32", 0, NULL, "the 32-bit libraries too", OPT_FLAG, O(compat32) },                           \
+	    { "compat", 0,                                                                                        \
+	      NULL,	"leave CUDA's compatibility libraries to the loader; the check reports them",             \
+	      OPT_FLAG, O(compat) },                                                                              \
+	    { "no-compat", 0,		NULL, "keep CUDA's compatibility libraries from the loader (default)",    \
+	      OPT_FLAG,	   O(no_compat) },                                                                        \
 	    { "level",                                                                                            \
 	      0,                                                                                                  \
 	      "LEVEL",                                                                                            \
@@ -207,6 +212,7 @@ static int options_take(const struct lxc_opts *o, struct lxc_options *opt, struc
 				     .graphics = o->graphics,
 				     .mig = o->mig,
 				     .compat32 = o->compat32,
+				     .compat = o->compat && !o->no_compat,
 				     .allow_no_host_driver = o->allow_no_host_driver,
 				     .allow_missing_devices = o->allow_missing_devices,
 				     .rollback = !o->no_rollback,

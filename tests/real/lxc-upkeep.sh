@@ -27,7 +27,22 @@ rm "$lxcpath/c0/rootfs/usr/local/cuda"
 ln -s /proc/self/root/usr/local/cuda-12.8 "$lxcpath/c0/rootfs/usr/local/cuda"
 run --root "$host" lxc status c0
 equals "status: a link through /proc is followed nowhere" "$(awk '$1=="c0"{print $7}' "$work/out")" "-"
+# CUDA's compatibility libraries, as some images have them: before the driver's on the loader's path
+ct=$lxcpath/c0/rootfs
+mkdir "$ct/usr/local/cuda-12.8/compat"
+inside c0 sh -c 'cp /usr/lib/nvdriver/current/lib/libcuda.so.1 /usr/local/cuda-12.8/compat/libcuda.so.1; echo /usr/local/cuda-12.8/compat >/etc/ld.so.conf.d/00-compat.conf; ldconfig'
+run --root "$host" lxc verify c0 --level static
+check "they are reported" grep -q "shadows the driver's libcuda.so.1" "$work/out"
+install c0 --compat
+equals "and refused where they are to stay" "$rc $(cat "$ct/etc/ld.so.conf.d/00-compat.conf")" "7 /usr/local/cuda-12.8/compat"
+install c0
+equals "an installation keeps them from the loader" "$rc $(inside c0 ldconfig -p | grep -c cuda-12.8/compat)" "0 0"
+run --root "$host" lxc verify c0 --level static
+equals "which heals it" "$rc" 0
+install c0
+check "once" grep -q 'nothing to do' "$work/out"
 run --root "$host" lxc remove c0
+equals "removal gives the loader's configuration back" "$(cat "$ct/etc/ld.so.conf.d/00-compat.conf")" /usr/local/cuda-12.8/compat
 lxc-stop -k -P "$lxcpath" -n c0
 
 # -- does CUDA start? The driver's own library says: there is no GPU here --

@@ -8,6 +8,7 @@
 #include "lxc-edit.h"
 #include "lxc-enter.h"
 #include "lxc-installer.h"
+#include "lxc-compat.h"
 #include "lxc-current.h"
 #include "lxc-live.h"
 #include "lxc-ops.h"
@@ -463,6 +464,21 @@ static int mount_plan(struct lxc_ct *ct, const struct op_type *type, const char 
 	return plan_add(p, type, args, "%s container %s", sentence, ct->id) < 0 ? err_oom(e) : 0;
 }
 
+static int compat_plan(struct lxc_ct *ct, int root, struct plan *p, struct err *e)
+{
+	json_t *entries = json_array();
+
+	if (!entries || lxc_compat_entries(root, entries) < 0) {
+		json_decref(entries);
+		return err_oom(e);
+	}
+	if (json_array_size(entries))
+		return add_files(ct, p, entries, NULL, "keep CUDA's compatibility libraries from the loader",
+				 e);
+	json_decref(entries);
+	return 0;
+}
+
 /* What every delivery begins with: the container runs, and what others left is out of the way. */
 static int begin_plan(struct lxc_ct *ct, int root, const struct before *b, struct plan *p, struct err *e)
 {
@@ -474,6 +490,8 @@ static int begin_plan(struct lxc_ct *ct, int root, const struct before *b, struc
 		r = ldconfig_plan(ct, p, true, e);
 	if (r >= 0 && root >= 0)
 		r = obstacles_plan(ct, root, p, e);
+	if (r >= 0 && root >= 0 && !ct->x->opt->compat)
+		r = compat_plan(ct, root, p, e);
 	if (r >= 0 && b->placed)
 		r = mount_plan(ct, &lxc_op_unlive, "unmount the shared driver directory in", p, e);
 	if (r >= 0 && json_array_size(b->gone))

@@ -27,6 +27,7 @@ struct lxc_options {
 	enum lxc_restart restart;
 	unsigned jobs; /* 0 = processors */
 	bool keep_runfile, apt_clean, replace_packages, graphics, mig, compat32;
+	bool compat; /* CUDA's compatibility libraries stay where the loader finds them */
 	bool allow_no_host_driver, allow_missing_devices, nvcc_warn;
 	bool rollback; /* take everything of this run back after a failure */
 	bool force;
