@@ -5,11 +5,9 @@
 . "$(dirname "$0")/lib.sh"
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/vgpu-machines.sh"
+. "$here/vgpu-kill.sh"
 . "$here/vgpu-step2.sh"
 cd "$work" || exit 1
-strace -o /dev/null -e trace=none -e inject=write:error=EIO:when=9999 true 2>/dev/null || { echo "1..0 # SKIP no strace, or it cannot trace here"; exit 0; }
-# LeakSanitizer cannot look at a traced program.
-export ASAN_OPTIONS=detect_leaks=0
 echo '{ "mok_password": "12345678" }' >answers.json
 echo '{ "remove_hook": true, "remove_functions": true, "remove_services": true, "remove_driver": true, "remove_download": true }' >back.json
 
@@ -44,26 +42,8 @@ for m in pve8_secureboot pve9_unlock; do
 	new_target=$(python3 -c 'import hashlib, sys; print("root-" + hashlib.sha256(sys.argv[1].encode()).hexdigest()[:16])' "$work/root")
 	mv "seed.store/targets/$old_target" "seed.store/targets/$new_target"
 	step=(--root "$work/root" --store "$work/store" vgpu step 2 --yes --accept-md5 --file "$work/root$file")
-	fresh
-	tree >old
-	strace -f -o trace -e trace=rename,renameat,renameat2,linkat,unlinkat,symlinkat "$NVDRIVER" "${step[@]}" >out 2>err </dev/null
-	equals "$m: undisturbed" "$?" 0
-	tree >new
-	if cmp -s old new; then not_ok "$m: step 2 changes something"; fi
-	killed=0 bad=$tap_failed
-	for call in renameat renameat2 linkat unlinkat symlinkat; do
-		n=$(grep -cE "^[0-9]+ +$call\(" trace)
-		stride=$((n / 6 + 1))
-		[ -z "${NVDRIVER_TEST_FULL:-}" ] || stride=1
-		for ((i = 1; i <= n; i += stride)); do
-			fresh
-			strace -f -o /dev/null -e trace=$call -e inject=$call:signal=KILL:when=$i "$NVDRIVER" "${step[@]}" >out 2>err </dev/null &
-			wait $! 2>/dev/null
-			killed=$((killed + 1))
-			finishes "$m: killed at $call $i of $n"
-		done
-	done
-	equals "$m: killed at $killed changes, each time finished and undone" "$((tap_failed - bad))" 0
+	undisturbed "$m" "${step[@]}"
+	killed_at_changes "$m" 6 "${step[@]}"
 
 	bad=$tap_failed failed=0
 	while read -r command; do

@@ -5,10 +5,8 @@
 . "$(dirname "$0")/lib.sh"
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/vgpu-machines.sh"
+. "$here/vgpu-kill.sh"
 cd "$work" || exit 1
-strace -o /dev/null -e trace=none -e inject=write:error=EIO:when=9999 true 2>/dev/null || { echo "1..0 # SKIP no strace, or it cannot trace here"; exit 0; }
-# LeakSanitizer cannot look at a traced program.
-export ASAN_OPTIONS=detect_leaks=0
 set_up=(--root "$work/root" --store "$work/store" vgpu license server --yes --timezone UTC)
 
 m_pve9_fresh seed
@@ -33,25 +31,8 @@ finishes() { # TEXT: recover, run again, compare, undo
 	not_ok "$1: undo" "$(head -3 err)" "$(head -8 difference)"
 }
 
-fresh
-tree >old
-strace -f -o trace -e trace=rename,renameat,renameat2,linkat,unlinkat "$NVDRIVER" "${set_up[@]}" >out 2>err </dev/null
-equals "undisturbed" "$?" 0
-tree >new
-killed=0 bad=$tap_failed
-for call in renameat renameat2 linkat unlinkat; do
-	n=$(grep -cE "^[0-9]+ +$call\(" trace)
-	stride=$((n / 6 + 1))
-	[ -z "${NVDRIVER_TEST_FULL:-}" ] || stride=1
-	for ((i = 1; i <= n; i += stride)); do
-		fresh
-		strace -f -o /dev/null -e trace=$call -e inject=$call:signal=KILL:when=$i "$NVDRIVER" "${set_up[@]}" >out 2>err </dev/null &
-		wait $! 2>/dev/null
-		killed=$((killed + 1))
-		finishes "killed at $call $i of $n"
-	done
-done
-equals "killed at $killed changes, each time finished and undone" "$((tap_failed - bad))" 0
+undisturbed "a licence server" "${set_up[@]}"
+killed_at_changes "a licence server" 6 "${set_up[@]}"
 
 bad=$tap_failed
 for command in 'apt-get install \*' 'docker pull \*' 'docker compose -f \*'; do

@@ -510,23 +510,12 @@ static int installer_undo(const struct plan_ctx *c, const json_t *args, const js
 	return 0;
 }
 
-static int installer_show(const struct plan_ctx *c _unused_, const json_t *args, struct strbuf *out)
-{
-	const json_t *arg;
-	size_t i;
-
-	(void)strbuf_puts(out, "  inside ");
-	json_array_foreach (json_object_get(args, "argv"), i, arg)
-		(void)strbuf_printf(out, " %s", json_string_value(arg));
-	return strbuf_putc(out, '\n');
-}
-
 const struct op_type lxc_op_installer = {
 	.name = "lxc-installer",
 	.stage = stage_nothing,
 	.apply = installer_apply,
 	.undo = installer_undo,
-	.show = installer_show,
+	.show = lxc_show_inside,
 };
 
 /* -- the plan -- */

@@ -569,7 +569,7 @@ static int exec_undo(const struct plan_ctx *c, const json_t *args, const json_t 
 	return 0;
 }
 
-static int exec_show(const struct plan_ctx *c _unused_, const json_t *args, struct strbuf *out)
+int lxc_show_inside(const struct plan_ctx *c _unused_, const json_t *args, struct strbuf *out)
 {
 	const json_t *arg;
 	size_t i;
@@ -585,7 +585,7 @@ const struct op_type lxc_op_exec = {
 	.stage = stage_nothing,
 	.apply = exec_apply,
 	.undo = exec_undo,
-	.show = exec_show,
+	.show = lxc_show_inside,
 };
 
 /* -- the shared directory and devices, now -- */

@@ -47,6 +47,9 @@ int lxc_entry_link(json_t *entries, const char *path, const char *target);
 int lxc_entry_dir(json_t *entries, const char *path, mode_t mode);
 int lxc_entry_absent(json_t *entries, const char *path);
 
+/* What --dry-run shows of an operation that runs "argv" inside. An op_type's `show`. */
+int lxc_show_inside(const struct plan_ctx *c, const json_t *args, struct strbuf *out);
+
 /* The container an operation's arguments name, opened for it: for operations kept elsewhere. */
 struct lxc_subject {
 	struct lxc_settings set;
