@@ -121,16 +121,22 @@ int strbuf_steal(struct strbuf *b, char **ret)
 	return 0;
 }
 
-char *str_printf(const char *fmt, ...)
+char *str_vprintf(const char *fmt, va_list ap)
 {
 	char *s = NULL;
+
+	return vasprintf(&s, fmt, ap) < 0 ? NULL : s;
+}
+
+char *str_printf(const char *fmt, ...)
+{
 	va_list ap;
-	int n;
+	char *s;
 
 	va_start(ap, fmt);
-	n = vasprintf(&s, fmt, ap);
+	s = str_vprintf(fmt, ap);
 	va_end(ap);
-	return n < 0 ? NULL : s;
+	return s;
 }
 
 void strv_freep(char ***v)

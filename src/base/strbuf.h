@@ -36,6 +36,7 @@ int strbuf_steal(struct strbuf *b, char **ret); /* hands the string over, or ret
 
 /* asprintf without the trap: NULL on failure. */
 char *str_printf(const char *fmt, ...) _printf_(1, 2);
+char *str_vprintf(const char *fmt, va_list ap) _printf_(1, 0);
 
 /* NULL-terminated vectors of owned strings. */
 void strv_freep(char ***v);

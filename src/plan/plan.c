@@ -90,12 +90,11 @@ static int op_add(struct plan *p, const struct op_type *type, json_t *args, char
 
 int plan_add(struct plan *p, const struct op_type *type, json_t *args, const char *sentence_fmt, ...)
 {
-	char *sentence = NULL;
+	char *sentence;
 	va_list ap;
 
 	va_start(ap, sentence_fmt);
-	if (vasprintf(&sentence, sentence_fmt, ap) < 0)
-		sentence = NULL;
+	sentence = str_vprintf(sentence_fmt, ap);
 	va_end(ap);
 	return op_add(p, type, args, sentence);
 }

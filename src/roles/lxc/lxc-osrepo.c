@@ -82,33 +82,10 @@ static const struct system_row *system_find(const struct os_release *os)
 	return NULL;
 }
 
-/* The family of a system we have no row for, by the systems it says it is like. */
-static const struct system_row *system_like(const struct os_release *os)
-{
-	struct span rest = SPAN(os->id_like ? os->id_like : ""), word;
-
-	while (span_word(&rest, &word))
-		for (size_t i = 0; i < ARRAY_LEN(systems); i++)
-			if (span_eq(word, systems[i].id))
-				return &systems[i];
-	return NULL;
-}
-
 static int system_error(const struct os_release *os, const char *what, struct err *e)
 {
 	return err_set(e, ERR_LXC_OS, "%s %s: %s", os->id ? os->id : "an unnamed system",
 		       os->version_id ? os->version_id : "", what);
-}
-
-int osrepo_tool_of(const struct os_release *os, enum osrepo_tool *ret, struct err *e)
-{
-	const struct system_row *row = system_find(os);
-
-	row = row ? row : system_like(os);
-	if (!row)
-		return system_error(os, "no package tool is known for it", e);
-	*ret = row->tool;
-	return 0;
 }
 
 static int slug_make(const struct system_row *row, const char *version, char *out, size_t size)

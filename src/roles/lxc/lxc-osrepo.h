@@ -36,8 +36,6 @@ int osrepo_choose(const struct os_release *os, const char *machine, const char *
 void osrepo_key_use(struct osrepo *o, const char *fingerprint);
 /* ERR_CUDA_KEY when no key is known for the repository. */
 int osrepo_key_check(const struct osrepo *o, struct err *e);
-/* The package tool alone, for a container that gets no toolkit. */
-int osrepo_tool_of(const struct os_release *os, enum osrepo_tool *ret, struct err *e);
 
 /* Glob patterns of the packages that bring a driver, NULL-terminated. */
 extern const char *const osrepo_driver_packages[];

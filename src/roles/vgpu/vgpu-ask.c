@@ -79,13 +79,6 @@ int ask_check_answers(const json_t *answers, struct err *e)
 	return 0;
 }
 
-static char *format(const char *fmt, va_list ap)
-{
-	char *s;
-
-	return vasprintf(&s, fmt, ap) < 0 ? NULL : s;
-}
-
 static int prompt(const struct asker *a, const char *text, char **ret)
 {
 	size_t n;
@@ -123,7 +116,7 @@ int ask_yes(const struct asker *a, const char *key, bool with_yes, const char *f
 	if (a->yes)
 		return with_yes;
 	va_start(ap, fmt);
-	text = format(fmt, ap);
+	text = str_vprintf(fmt, ap);
 	va_end(ap);
 	if (!text)
 		return -ENOMEM;
@@ -143,7 +136,7 @@ int ask_text(const struct asker *a, const char *key, const char *fallback, char 
 	int r = 0;
 
 	va_start(ap, fmt);
-	text = format(fmt, ap);
+	text = str_vprintf(fmt, ap);
 	va_end(ap);
 	if (json_is_integer(answer))
 		line = str_printf("%lld", (long long)json_integer_value(answer));

@@ -72,12 +72,11 @@ static int say(struct doctor *d, const char *check, const char *result, const ch
 	_cleanup_free_ char *text = NULL;
 	va_list ap;
 	json_t *row;
-	int r;
 
 	va_start(ap, fmt);
-	r = vasprintf(&text, fmt, ap);
+	text = str_vprintf(fmt, ap);
 	va_end(ap);
-	if (r < 0)
+	if (!text)
 		return -ENOMEM;
 	row = json_pack("{s:s, s:s, s:s, s:s?}", "check", check, "result", result, "text", text, "next_step",
 			next);

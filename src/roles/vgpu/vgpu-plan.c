@@ -12,15 +12,12 @@ int vgpu_note(char ***notes, const char *fmt, ...)
 {
 	_cleanup_free_ char *text = NULL;
 	va_list ap;
-	int r;
 
 	va_start(ap, fmt);
-	r = vasprintf(&text, fmt, ap);
+	text = str_vprintf(fmt, ap);
 	va_end(ap);
-	if (r < 0) {
-		text = NULL;
+	if (!text)
 		return -ENOMEM;
-	}
 	return strv_contains(*notes, text) ? 0 : strv_push(notes, text);
 }
 

@@ -108,15 +108,12 @@ static int say(struct unlock_problems *p, bool fatal, const char *fmt, ...)
 {
 	_cleanup_free_ char *text = NULL;
 	va_list ap;
-	int r;
 
 	va_start(ap, fmt);
-	r = vasprintf(&text, fmt, ap);
+	text = str_vprintf(fmt, ap);
 	va_end(ap);
-	if (r < 0) {
-		text = NULL;
+	if (!text)
 		return -ENOMEM;
-	}
 	p->fatal |= fatal;
 	return strv_push(&p->list, text);
 }

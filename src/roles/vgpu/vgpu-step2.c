@@ -193,16 +193,13 @@ static int reboot_first(struct step2 *t, const char *fmt, ...) _printf_(2, 3);
 static int reboot_first(struct step2 *t, const char *fmt, ...)
 {
 	va_list ap;
-	int r;
 
 	if (t->reboot)
 		return 0;
 	va_start(ap, fmt);
-	r = vasprintf(&t->reboot, fmt, ap);
+	t->reboot = str_vprintf(fmt, ap);
 	va_end(ap);
-	if (r < 0)
-		t->reboot = NULL;
-	return r < 0 ? -ENOMEM : 0;
+	return t->reboot ? 0 : -ENOMEM;
 }
 
 static int go_on_unfit(struct step2 *t, const struct choice *c, struct err *e)

@@ -160,13 +160,6 @@ static int edits_add(struct text_edits *l, const char *path, const struct text_f
 	return new->path && (new->bytes || !bytes.p) && (new->old || !old) ? 0 : -ENOMEM;
 }
 
-static char *format(const char *fmt, va_list ap)
-{
-	char *s;
-
-	return vasprintf(&s, fmt, ap) < 0 ? NULL : s;
-}
-
 int text_edits_set(struct text_edits *l, const char *path, const struct text_file *old, struct span bytes,
 		   const char *sentence_fmt, ...)
 {
@@ -176,7 +169,7 @@ int text_edits_set(struct text_edits *l, const char *path, const struct text_fil
 	if (old && old->len == bytes.len && memcmp(old->bytes, bytes.p, bytes.len) == 0)
 		return 0;
 	va_start(ap, sentence_fmt);
-	r = edits_add(l, path, old, bytes, format(sentence_fmt, ap));
+	r = edits_add(l, path, old, bytes, str_vprintf(sentence_fmt, ap));
 	va_end(ap);
 	return r;
 }
@@ -187,7 +180,7 @@ int text_edits_drop(struct text_edits *l, const struct text_file *old, const cha
 	int r;
 
 	va_start(ap, sentence_fmt);
-	r = edits_add(l, old->path, old, SPAN_NULL, format(sentence_fmt, ap));
+	r = edits_add(l, old->path, old, SPAN_NULL, str_vprintf(sentence_fmt, ap));
 	va_end(ap);
 	return r;
 }
@@ -198,7 +191,7 @@ int text_edits_note(struct text_edits *l, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	text = format(fmt, ap);
+	text = str_vprintf(fmt, ap);
 	va_end(ap);
 	return text ? strv_push(&l->notes, text) : -ENOMEM;
 }

@@ -101,17 +101,6 @@ static void test_refused(void **state)
 	}
 }
 
-static void test_like(void **state)
-{
-	struct os_release mint = { .id = (char *)"linuxmint", .id_like = (char *)"ubuntu debian" };
-	_cleanup_(err_done) struct err e = ERR_INIT;
-	enum osrepo_tool tool = OSREPO_ZYPPER;
-
-	(void)state;
-	assert_ok(osrepo_tool_of(&mint, &tool, &e), &e);
-	assert_int_equal(tool, OSREPO_APT);
-}
-
 /* D18: one address for all containers is right only for those it was made for. */
 static void test_configured(void **state)
 {
@@ -342,6 +331,6 @@ static void test_rpm_files(void **state)
 }
 
 TEST_MAIN(cmocka_unit_test(test_table), cmocka_unit_test(test_unknown_key), cmocka_unit_test(test_refused),
-	  cmocka_unit_test(test_like), cmocka_unit_test(test_configured), cmocka_unit_test(test_driver_names),
+	  cmocka_unit_test(test_configured), cmocka_unit_test(test_driver_names),
 	  cmocka_unit_test(test_disable), cmocka_unit_test(test_locks), cmocka_unit_test(test_apt_files),
 	  cmocka_unit_test(test_wrong_key), cmocka_unit_test(test_rpm_files))
