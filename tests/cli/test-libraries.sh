@@ -19,7 +19,7 @@ mkdir -p tree/kernel/nvidia root
 printf '%s\n' 'NVIDIA Accelerated Graphics Driver for Linux-x86_64' 1.2.3 ' ' 'nvidia ' ' ' ' ' ./kernel/ \
 	./kernel/precompiled/ 'kernel/nvidia/nv.c 0644 KERNEL_MODULE_SRC INHERIT_PATH_DEPTH:1 MODULE:resman' >tree/.manifest
 seq 1 2000 >tree/kernel/nvidia/nv.c
-"$NVDRIVER" runfile pack -q tree -o driver.run || exit 1
+"$NVDRIVER" runfile pack -q tree -o driver.run >/dev/null || exit 1
 url=file://$work/driver.run
 status "with all libraries: fetch" 0 --store store1 fetch --to got1 "$url"
 
