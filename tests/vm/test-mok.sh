@@ -18,9 +18,10 @@ for signer in good foreign; do
 done
 
 mokutil=$PKG_ROOT/usr/bin/mokutil
+pairs=$(pve_host_pairs) || { echo "Bail out! this is no host for vGPU"; exit 1; }
 # shellcheck disable=SC2046 # pairs hold no blanks
 guest_initramfs "$WORK/initramfs" "$VM_DIR/guest/mok.sh" "$mokutil:/usr/bin/mokutil" $(program_libs "$mokutil" /usr/bin/openssl) \
-	$(pve_host_pairs) /usr/bin/openssl:/usr/bin/openssl "$KEYS/good.der:/good.der" "$KEYS/good.key:/good.key" \
+	$pairs /usr/bin/openssl:/usr/bin/openssl "$KEYS/good.der:/good.der" "$KEYS/good.key:/good.key" \
 	"$WORK/good:/modules/good" "$WORK/foreign:/modules/foreign" $(kernel_modules efivarfs)
 gzip -1 "$WORK/initramfs"       # GRUB reads slowly
 

@@ -25,8 +25,9 @@ driver=$WORK/NVIDIA-Linux-x86_64-535.309.01-vgpu-kvm.run
 "$NVDRIVER" runfile pack "$tree" -o "$driver" --kind vgpu-kvm --compression gzip >/dev/null
 
 INITRAMFS=$WORK/initramfs
+pairs=$(pve_host_pairs) || { echo "Bail out! this is no host for vGPU"; exit 1; }
 # shellcheck disable=SC2046 # pairs hold no blanks
-guest_initramfs "$INITRAMFS" "$VM_DIR/guest/vgpu.sh" "$fakegpu:/fakegpu.ko" $(pve_host_pairs) "$driver:/root/${driver##*/}" \
+guest_initramfs "$INITRAMFS" "$VM_DIR/guest/vgpu.sh" "$fakegpu:/fakegpu.ko" $pairs "$driver:/root/${driver##*/}" \
 	/usr/bin/cksum:/usr/bin/cksum $(program_libs /usr/bin/cksum) $(kernel_modules mdev vfio_iommu_type1)
 GUEST_MEMORY=1024 guest_run vgpu "intel_iommu=on iommu=pt" -device intel-iommu -device e1000e >"$WORK/result"
 tap_guest vgpu <"$WORK/result"

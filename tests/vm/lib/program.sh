@@ -13,7 +13,7 @@ program_build_unlocked() {
 		echo "Bail out! nvdriver cannot be configured, see $LOG_DIR/meson"
 		exit 1
 	}
-	ninja -C "$build" src/cli/nvdriver >"$LOG_DIR/ninja" 2>&1 || {
+	ninja -C "$build" src/cli/nvdriver data/gpu_info.db >"$LOG_DIR/ninja" 2>&1 || {
 		grep -A5 'error' "$LOG_DIR/ninja" | head -20
 		echo "Bail out! nvdriver does not build, see $LOG_DIR/ninja"
 		exit 1
@@ -39,7 +39,8 @@ pve_host_pairs() {
 		[ ! -e "$build/data/gpu_info.db" ] || tables=$build/data/gpu_info.db
 	done
 	sqlite=$(ldconfig -p | sed -n 's/.*libsqlite3\.so\.0 .* => //p' | head -n 1)
-	[ -n "$tables" ] && [ -n "$sqlite" ] || return 1
+	# Said where a guest would only fail for want of it.
+	[ -n "$tables" ] && [ -n "$sqlite" ] || { echo "no gpu_info.db beside the program, or no libsqlite3" >&2; return 1; }
 	echo "$tables:/data/gpu_info.db" "$sqlite:$sqlite" "$VM_DIR/guest/vgpu/host.sh:/host.sh" "$VM_DIR/guest/vgpu/tool.sh:/tool.sh"
 	program_libs "$sqlite"
 }
