@@ -30,7 +30,7 @@ host=$(sed -n 's/^17\.5,\([^,]*\),.*/\1/p' "$SRCDIR/data/vgpu-host-drivers.csv")
 linux=NVIDIA-Linux-x86_64-$version-grid.run
 guest "$version" "srv/$linux"
 printf 'MZ\220 a program' >srv/windows.exe
-(cd srv && exec python3 -m http.server --bind 127.0.0.1 0) >port.log 2>&1 &
+(cd srv && exec python3 -u -m http.server --bind 127.0.0.1 0) >port.log 2>&1 &
 server=$!
 trap 'kill $server 2>/dev/null; wait $server 2>/dev/null; rm -rf "$work"' EXIT
 for _ in $(seq 1 300); do
@@ -67,7 +67,7 @@ check "and which do not" grep -q 'never of a newer major' out
 kill $server; wait $server 2>/dev/null
 run --json vgpu guest 17.5 --to out.d
 check "again: present, and nobody is asked" json '[g["action"] for g in d["guests"]] == ["present", "present"]'
-(cd srv && exec python3 -m http.server --bind 127.0.0.1 "$port") >port.log 2>&1 &
+(cd srv && exec python3 -u -m http.server --bind 127.0.0.1 "$port") >port.log 2>&1 &
 server=$!
 for _ in $(seq 1 300); do grep -q port port.log && break; python3 -c 'import time; time.sleep(0.1)'; done
 rm -rf out.d
