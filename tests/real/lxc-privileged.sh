@@ -9,6 +9,7 @@ export NVDRIVER=${NVDRIVER:-$top/build/src/cli/nvdriver}
 . "$top/tests/cli/lib.sh"
 # shellcheck source=tests/lib/lxc-machine.sh
 . "$top/tests/lib/lxc-machine.sh"
+cgroups_or_skip
 machine_or_skip
 live=$host/run/nvdriver/live
 

@@ -10,6 +10,7 @@ export NVDRIVER=${NVDRIVER:-$top/build/src/cli/nvdriver}
 . "$top/tests/cli/lib.sh"
 # shellcheck source=tests/lib/lxc-machine.sh
 . "$top/tests/lib/lxc-machine.sh"
+cgroups_or_skip
 machine_or_skip
 lib=usr/lib/x86_64-linux-gnu
 by_run() { run --root "$host" --json lxc install ct --delivery run --level static --allow-missing-devices --offline "$@"; }

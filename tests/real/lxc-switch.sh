@@ -13,6 +13,7 @@ loop=${NVDRIVER%/src/cli/nvdriver}/tests/dlopen-loop
 . "$top/tests/cli/lib.sh"
 # shellcheck source=tests/lib/lxc-machine.sh
 . "$top/tests/lib/lxc-machine.sh"
+cgroups_or_skip
 [ -x "$loop" ] || skip_all "no $loop"
 machine_or_skip
 ids_for_root
