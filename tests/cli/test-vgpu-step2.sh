@@ -42,7 +42,7 @@ for m in $machines; do
 		cat out
 		said
 	} >>got
-	sed -i "s,$work,/work,g" got
+	sed -i "s,$work,/machines,g" got
 	golden "$m: golden plan, commands and words" "$here/vgpu-golden/$m.step2" got
 	check "$m: the set-up's state is gone" test ! -e store/targets/*/vgpu.json
 	: >"$root/nvdriver-commands.log"

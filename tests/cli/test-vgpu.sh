@@ -42,7 +42,7 @@ for m in $machines; do
 
 	nv vgpu plan --answers answers.json ${args[$m]:-}
 	equals "$m: the plan's status" "$rc" "$want"
-	{ cat out; grep -v '^nvdriver 0' err | sed "s,$work,/work,g"; } >got
+	{ cat out; grep -v '^nvdriver 0' err | sed "s,$work,/machines,g"; } >got
 	equals "$m: a plan changes nothing" "$(tree)" "$before"
 	check "$m: and makes no store" test ! -e store
 	if [ "$want" != 0 ]; then
