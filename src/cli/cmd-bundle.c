@@ -330,15 +330,21 @@ struct apply_opts {
 	const char *cert, *kernel, *driver, *flavour, *arch;
 };
 
+/* What of a bundle is taken; O() finds the member in the verb's own options. */
+#define CHOICE_OPTIONS                                                                                       \
+	{ "cert",     0,       "FILE", "refuse a bundle that was not signed with this certificate's key",    \
+	  OPT_STRING, O(cert), "file" },                                                                     \
+	    { "kernel", 'k', "RELEASE", "only what is for this kernel", OPT_STRING, O(kernel) },             \
+	    { "driver", 0, "VERSION", "only what is of this driver", OPT_STRING, O(driver) },                \
+	    { "flavour",	 'f', "KIND", "only modules of this flavour", OPT_STRING, O(flavour),        \
+	      "proprietary open" },                                                                          \
+	{                                                                                                    \
+		"arch", 0, "ARCH", "only what is for this machine", OPT_STRING, O(arch), "x86_64 aarch64"    \
+	}
+
 #define O(field) offsetof(struct apply_opts, field)
 static const struct opt apply_options[] = {
-	{ "cert", 0, "FILE", "refuse a bundle that was not signed with this certificate's key", OPT_STRING,
-	  O(cert), "file" },
-	{ "kernel", 'k', "RELEASE", "only what is for this kernel", OPT_STRING, O(kernel) },
-	{ "driver", 0, "VERSION", "only what is of this driver", OPT_STRING, O(driver) },
-	{ "flavour", 'f', "KIND", "only modules of this flavour", OPT_STRING, O(flavour),
-	  "proprietary open" },
-	{ "arch", 0, "ARCH", "only what is for this machine", OPT_STRING, O(arch), "x86_64 aarch64" },
+	CHOICE_OPTIONS,
 	{ 0 },
 };
 #undef O
@@ -477,13 +483,7 @@ static const struct opt pull_options[] = {
 	REMOTE_OPTIONS,
 	{ "output", 'o', "FILE", "write the bundle to this file and leave the store alone", OPT_STRING,
 	  O(output), "file" },
-	{ "cert", 0, "FILE", "refuse a bundle that was not signed with this certificate's key", OPT_STRING,
-	  O(cert), "file" },
-	{ "kernel", 'k', "RELEASE", "only what is for this kernel", OPT_STRING, O(kernel) },
-	{ "driver", 0, "VERSION", "only what is of this driver", OPT_STRING, O(driver) },
-	{ "flavour", 'f', "KIND", "only modules of this flavour", OPT_STRING, O(flavour),
-	  "proprietary open" },
-	{ "arch", 0, "ARCH", "only what is for this machine", OPT_STRING, O(arch), "x86_64 aarch64" },
+	CHOICE_OPTIONS,
 	{ 0 },
 };
 #undef O

@@ -275,24 +275,11 @@ static int space_apply(const struct plan_ctx *c, const json_t *args, const json_
 	return r < 0 ? err_object(e, "%s", json_string_value(json_object_get(args, "id"))) : 0;
 }
 
-static int stage_nothing(const struct plan_ctx *c _unused_, const json_t *args _unused_, json_t **ret_undo,
-			 struct err *e)
-{
-	*ret_undo = json_object();
-	return *ret_undo ? 0 : err_oom(e);
-}
-
-static int undo_nothing(const struct plan_ctx *c _unused_, const json_t *args _unused_,
-			const json_t *undo _unused_, struct err *e _unused_)
-{
-	return 0;
-}
-
 const struct op_type lxc_op_space = {
 	.name = "lxc-space",
-	.stage = stage_nothing,
+	.stage = lxc_stage_nothing,
 	.apply = space_apply,
-	.undo = undo_nothing,
+	.undo = lxc_undo_nothing,
 };
 
 /* -- running it -- */
@@ -512,7 +499,7 @@ static int installer_undo(const struct plan_ctx *c, const json_t *args, const js
 
 const struct op_type lxc_op_installer = {
 	.name = "lxc-installer",
-	.stage = stage_nothing,
+	.stage = lxc_stage_nothing,
 	.apply = installer_apply,
 	.undo = installer_undo,
 	.show = lxc_show_inside,

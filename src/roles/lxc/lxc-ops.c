@@ -110,15 +110,15 @@ json_t *lxc_op_args(const struct lxc_ct *ct)
 	return o;
 }
 
-static int stage_nothing(const struct plan_ctx *c _unused_, const json_t *args _unused_, json_t **ret_undo,
-			 struct err *e)
+int lxc_stage_nothing(const struct plan_ctx *c _unused_, const json_t *args _unused_, json_t **ret_undo,
+		      struct err *e)
 {
 	*ret_undo = json_object();
 	return *ret_undo ? 0 : err_oom(e);
 }
 
-static int undo_nothing(const struct plan_ctx *c _unused_, const json_t *args _unused_,
-			const json_t *undo _unused_, struct err *e _unused_)
+int lxc_undo_nothing(const struct plan_ctx *c _unused_, const json_t *args _unused_,
+		     const json_t *undo _unused_, struct err *e _unused_)
 {
 	return 0;
 }
@@ -297,9 +297,9 @@ static int power_apply(const struct plan_ctx *c, const json_t *args, const json_
 /* The configuration is taken back after this: an interrupted run leaves the container running, which harms nobody. */
 const struct op_type lxc_op_power = {
 	.name = "lxc-power",
-	.stage = stage_nothing,
+	.stage = lxc_stage_nothing,
 	.apply = power_apply,
-	.undo = undo_nothing,
+	.undo = lxc_undo_nothing,
 };
 
 /* -- files inside -- */
@@ -582,7 +582,7 @@ int lxc_show_inside(const struct plan_ctx *c _unused_, const json_t *args, struc
 
 const struct op_type lxc_op_exec = {
 	.name = "lxc-exec",
-	.stage = stage_nothing,
+	.stage = lxc_stage_nothing,
 	.apply = exec_apply,
 	.undo = exec_undo,
 	.show = lxc_show_inside,
@@ -637,7 +637,7 @@ static int live_check(const struct plan_ctx *c, const json_t *args, struct err *
 const struct op_type lxc_op_live = {
 	.name = "lxc-live",
 	.check = live_check,
-	.stage = stage_nothing,
+	.stage = lxc_stage_nothing,
 	.apply = live_apply,
 	.undo = live_undo,
 };
@@ -681,7 +681,7 @@ static int unlive_check(const struct plan_ctx *c, const json_t *args, struct err
 const struct op_type lxc_op_unlive = {
 	.name = "lxc-unlive",
 	.check = unlive_check,
-	.stage = stage_nothing,
+	.stage = lxc_stage_nothing,
 	.apply = unlive_apply,
 	.undo = unlive_undo,
 };
@@ -833,7 +833,7 @@ static int nodes_undo(const struct plan_ctx *c, const json_t *args, const json_t
 const struct op_type lxc_op_nodes = {
 	.name = "lxc-nodes",
 	.check = nodes_check,
-	.stage = stage_nothing,
+	.stage = lxc_stage_nothing,
 	.apply = nodes_apply,
 	.undo = nodes_undo,
 };
@@ -933,9 +933,9 @@ static int ready_apply(const struct plan_ctx *c, const json_t *args, const json_
 
 const struct op_type lxc_op_ready = {
 	.name = "lxc-ready",
-	.stage = stage_nothing,
+	.stage = lxc_stage_nothing,
 	.apply = ready_apply,
-	.undo = undo_nothing,
+	.undo = lxc_undo_nothing,
 };
 
 /* -- push -- */
@@ -1007,7 +1007,7 @@ static int push_undo(const struct plan_ctx *c, const json_t *args, const json_t 
 
 const struct op_type lxc_op_push = {
 	.name = "lxc-push",
-	.stage = stage_nothing,
+	.stage = lxc_stage_nothing,
 	.apply = push_apply,
 	.undo = push_undo,
 };
@@ -1088,9 +1088,9 @@ static int check_apply(const struct plan_ctx *c, const json_t *args, const json_
 const struct op_type lxc_op_check = {
 	.name = "lxc-check",
 	.check = check_check,
-	.stage = stage_nothing,
+	.stage = lxc_stage_nothing,
 	.apply = check_apply,
-	.undo = undo_nothing,
+	.undo = lxc_undo_nothing,
 };
 
 int lxc_register_ops(void)

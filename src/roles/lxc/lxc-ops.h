@@ -47,6 +47,10 @@ int lxc_entry_link(json_t *entries, const char *path, const char *target);
 int lxc_entry_dir(json_t *entries, const char *path, mode_t mode);
 int lxc_entry_absent(json_t *entries, const char *path);
 
+/* For operations whose arguments say all that taking back needs, and for those that leave nothing to take back. */
+int lxc_stage_nothing(const struct plan_ctx *c, const json_t *args, json_t **ret_undo, struct err *e);
+int lxc_undo_nothing(const struct plan_ctx *c, const json_t *args, const json_t *undo, struct err *e);
+
 /* What --dry-run shows of an operation that runs "argv" inside. An op_type's `show`. */
 int lxc_show_inside(const struct plan_ctx *c, const json_t *args, struct strbuf *out);
 
