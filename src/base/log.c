@@ -216,8 +216,6 @@ void progress_setup(enum progress_mode mode)
 	progress_mode = mode;
 	pthread_mutex_unlock(&mutex);
 }
-
-static const char *role; /* component named in file_fd's lines; NULL = the plain form */
 static enum progress_mode effective_mode(void)
 {
 	if (config.fd < 0 || config.level < LOG_INFO_LEVEL)

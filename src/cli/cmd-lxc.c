@@ -19,7 +19,7 @@ struct lxc_opts {
 	    *level, *cache_dir, *style, *container_tmp, *nvcc, *prepare;
 	uint64_t jobs;
 	bool all, no_toolkit, container_toolkit, keep_runfile, apt_clean, replace_packages, graphics, mig,
-	    compat32;
+	    compat32, imex, nvswitch, no_extras;
 	bool allow_no_host_driver, allow_missing_devices, rollback, no_rollback, force, debug, fix, cuda_init,
 	    boot, compat, no_compat;
 };
@@ -43,6 +43,9 @@ struct lxc_opts {
 	      O(allow_no_host_driver) },                                                                       \
 	    { "graphics", 0, NULL, "graphics files and nodes too", OPT_FLAG, O(graphics) },                    \
 	    { "mig", 0, NULL, "capability nodes for MIG too", OPT_FLAG, O(mig) },                              \
+	    { "imex", 0, NULL, "the host's channels of memory exchange (IMEX) too", OPT_FLAG, O(imex) },       \
+	    { "nvswitch", 0, NULL, "nodes of NVSwitch and NVLink too", OPT_FLAG, O(nvswitch) },                \
+	    { "no-extras", 0, NULL, "forget graphics, mig, imex … of earlier runs", OPT_FLAG, O(no_extras) },  \
 	{                                                                                                      \
 		"debug", 0, NULL, "as -v", OPT_FLAG, O(debug), NULL, true                                      \
 	}
@@ -175,6 +178,13 @@ static int word(const char *option, const char *value, const char *const *words,
 	return value ? err_set(e, ERR_USAGE, "--%s does not know '%s'", option, value) : 0;
 }
 
+static unsigned extras_of(const struct lxc_opts *o)
+{
+	return (o->graphics ? LXC_EXTRA_GRAPHICS : 0) | (o->compat32 ? LXC_EXTRA_COMPAT32 : 0) |
+	       (o->mig ? LXC_EXTRA_MIG : 0) | (o->imex ? LXC_EXTRA_IMEX : 0) |
+	       (o->nvswitch ? LXC_EXTRA_NVSWITCH : 0);
+}
+
 static int options_take(const struct lxc_opts *o, struct lxc_options *opt, struct err *e)
 {
 	static const char *const deliveries[] = { "auto", "shared", "tree", "run", NULL };
@@ -209,9 +219,8 @@ static int options_take(const struct lxc_opts *o, struct lxc_options *opt, struc
 				     .keep_runfile = o->keep_runfile,
 				     .apt_clean = o->apt_clean,
 				     .replace_packages = o->replace_packages,
-				     .graphics = o->graphics,
-				     .mig = o->mig,
-				     .compat32 = o->compat32,
+				     .extras = extras_of(o),
+				     .no_extras = o->no_extras,
 				     .compat = o->compat && !o->no_compat,
 				     .allow_no_host_driver = o->allow_no_host_driver,
 				     .allow_missing_devices = o->allow_missing_devices,
@@ -567,9 +576,6 @@ static int sync_cmd(struct app *app, void *opts, int argc, char **argv _unused_,
 		print_list("still using the old driver: ", json_object_get(report, "holders"), "text");
 	json_array_foreach (json_object_get(report, "containers"), i, one)
 		if (r >= 0)
-			print_result(one);
-	if (r >= 0)
-		json_array_foreach (json_object_get(report, "containers"), i, one)
 			print_result(one);
 	json_decref(report);
 	return r;

@@ -118,6 +118,23 @@ equals "another major" "$rc" 0
 check "is allowed" grep -q '^lxc.cgroup2.devices.allow: c 511:\* rw' "$conf"
 check "the stale one is not" sh -c "! sed '/^\[/,\$d' '$conf' | grep -q 'c 499:'"
 
+# -- what a container has beyond computing stays, whoever works on it next --
+machine
+printf 'Character devices:\n195 nvidia\n499 nvidia-uvm\n511 nvidia-caps-imex-channels\n508 nvidia-nvswitch\n' >"$root/proc/devices"
+has() { sed '/^\[/,$d' "$conf" | grep -c "^dev[0-9]*: .*/dev/$1,mode=0666"; }
+lxc devices 101 --imex --nvswitch
+equals "a channel of memory exchange" "$(has nvidia-caps-imex-channels/channel0)" 1
+equals "the switches' node" "$(has nvidia-nvswitchctl)" 1
+equals "of the host's number" "$(stat -c '%t:%T' "$root/dev/nvidia-nvswitchctl")" "1fc:ff"
+lxc devices 101
+check "a run that does not ask for them finds nothing to do" grep -q 'nothing to do' "$work/out"
+lxc sync --boot
+equals "a boot keeps them" "$(has nvidia-caps-imex-channels/channel0)$(has nvidia-nvswitchctl)" 11
+lxc devices 101 --no-extras
+equals "--no-extras takes them away" "$rc $(has nvidia-caps-imex-channels/channel0)$(has nvidia-nvswitchctl)$(has nvidia0)" "0 001"
+lxc devices 101
+check "for good" grep -q 'nothing to do' "$work/out"
+
 # -- locks --
 machine 5.0.9
 sed -i 's/^hostname:/lock: backup\nhostname:/' "$conf"

@@ -208,7 +208,7 @@ static int live_ready(const struct lxc *x, char **ret_name, struct err *e)
 	const struct lxc_ct_config none = { 0 };
 	_cleanup_free_ char *name = NULL;
 	char view_id[65];
-	int r = lxc_live_prepare(x, &none, x->host.version, view_id, e);
+	int r = lxc_live_prepare(x, &none, x->host.version, lxc_record_extras(x, NULL), view_id, e);
 
 	if (r >= 0)
 		r = lxc_current_mount(x, x->host.version, view_id, &name, e);

@@ -54,13 +54,16 @@ int lxc_deliver_prepare(const struct lxc_ct *ct, enum lxc_delivery d, char *ret_
 {
 	const struct lxc *x = ct->x;
 	_cleanup_free_ char *name = NULL;
+	unsigned extras = ct->extras;
 	int r;
 
 	*ret_switched = false;
 	ret_view_id[0] = '\0';
 	if (d == LXC_DELIVERY_RUN)
 		return 0;
-	r = lxc_live_prepare(x, &ct->conf, ct->want.version, ret_view_id, e);
+	if (d == LXC_DELIVERY_SHARED)
+		extras |= lxc_record_extras(x, ct->id);
+	r = lxc_live_prepare(x, &ct->conf, ct->want.version, extras, ret_view_id, e);
 	if (r < 0 || d == LXC_DELIVERY_TREE)
 		return r;
 	r = lxc_current_mount(x, ct->want.version, ret_view_id, &name, e);
@@ -298,7 +301,8 @@ static int small_files_plan(struct lxc_ct *ct, enum lxc_delivery d, const json_t
 	_cleanup_free_ char *inside = record_inside(ct, d);
 	json_t *entries = NULL;
 
-	if (!inside || lxc_view_entries(files, has_lib32(files), ct->x->opt->graphics, inside, &entries) < 0)
+	if (!inside ||
+	    lxc_view_entries(files, has_lib32(files), ct->extras & LXC_EXTRA_GRAPHICS, inside, &entries) < 0)
 		return err_oom(e);
 	if (d == LXC_DELIVERY_SHARED && lxc_entry_dir(entries, LXC_LIVE_DEST, 0755) < 0)
 		return err_oom(e);

@@ -449,6 +449,20 @@ static int node_add(struct node_list *l, enum lxc_node_kind kind, const char *pa
 	return 0;
 }
 
+static int by_node_minor(const void *a, const void *b)
+{
+	const struct lxc_node *x = a, *y = b;
+
+	return x->minor < y->minor ? -1 : x->minor > y->minor;
+}
+
+/* Directories are listed in no order, and a list that only changed its order must not look like another one. */
+static void nodes_sort(struct lxc_nodes *n, size_t from)
+{
+	if (n->n > from)
+		qsort(n->v + from, n->n - from, sizeof(*n->v), by_node_minor);
+}
+
 static int gpus_add(struct node_list *l, const struct lxc_minors *gpus)
 {
 	int r = 0;
@@ -509,6 +523,7 @@ static int dri_add(struct node_list *l, const struct lxc_gpu *gpu)
 		     : -ENOENT;
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	const struct dirent *de;
+	size_t from = l->out->n;
 	int r = 0;
 
 	if (!d) {
@@ -528,7 +543,60 @@ static int dri_add(struct node_list *l, const struct lxc_gpu *gpu)
 		r = node_add(l, LXC_NODE_DRI, path, 226, (unsigned)k, false);
 	}
 	(void)closedir(d);
+	nodes_sort(l->out, from);
 	return r;
+}
+
+/* dev/nvidia-nvswitch<N>, channel<N>: as many as the host has. */
+static int numbered_add(struct node_list *l, enum lxc_node_kind kind, const char *dir, const char *head,
+			const char *name)
+{
+	int fd = path_open_at(l->h->root_fd, dir, O_RDONLY | O_DIRECTORY, 0, PATH_IN_ROOT), r = 0;
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	unsigned major = major_of(l, name);
+	size_t n = strlen(head), from = l->out->n;
+	const struct dirent *de;
+
+	if (!d)
+		close_fdp(&fd);
+	while (d && r >= 0 && (de = readdir(d))) {
+		char path[96];
+		uint64_t k;
+
+		if (strncmp(de->d_name, head, n) != 0 || parse_u64(SPAN(de->d_name + n), 65535, &k) < 0)
+			continue;
+		snprintf(path, sizeof(path), "%.48s/%s%u", dir, head, (unsigned)k);
+		r = node_add(l, kind, path, major, (unsigned)k, false);
+	}
+	if (d)
+		(void)closedir(d);
+	nodes_sort(l->out, from);
+	return r;
+}
+
+/* Who may use a channel is settled where it is made; a machine without one yet gets the first. */
+static int imex_add(struct node_list *l)
+{
+	size_t before = l->out->n;
+	int r = numbered_add(l, LXC_NODE_IMEX, "dev/nvidia-caps-imex-channels", "channel",
+			     "nvidia-caps-imex-channels");
+
+	if (r < 0 || l->out->n > before)
+		return r;
+	return node_add(l, LXC_NODE_IMEX, "dev/nvidia-caps-imex-channels/channel0",
+			major_of(l, "nvidia-caps-imex-channels"), 0, false);
+}
+
+static int nvswitch_add(struct node_list *l)
+{
+	int r = node_add(l, LXC_NODE_NVSWITCH, "dev/nvidia-nvswitchctl", major_of(l, "nvidia-nvswitch"), 255,
+			 false);
+
+	if (r >= 0)
+		r = numbered_add(l, LXC_NODE_NVSWITCH, "dev", "nvidia-nvswitch", "nvidia-nvswitch");
+	return r < 0 ? r
+		     : node_add(l, LXC_NODE_NVLINK, "dev/nvidia-nvlink", major_of(l, "nvidia-nvlink"), 0,
+				false);
 }
 
 static int graphics_add(struct node_list *l, const struct lxc_host *facts, const struct lxc_minors *gpus)
@@ -587,14 +655,9 @@ int lxc_nodes_list(const struct host *h, const struct lxc_host *facts, const str
 	if (r >= 0 && wants->mig)
 		r = cap_add(&l, "monitor", major_of(&l, "nvidia-caps"));
 	if (r >= 0 && wants->imex)
-		r = node_add(&l, LXC_NODE_IMEX, "dev/nvidia-caps-imex-channels/channel0",
-			     major_of(&l, "nvidia-caps-imex-channels"), 0, false);
+		r = imex_add(&l);
 	if (r >= 0 && wants->nvswitch)
-		r = node_add(&l, LXC_NODE_NVSWITCH, "dev/nvidia-nvswitchctl", major_of(&l, "nvidia-nvswitch"),
-			     255, false);
-	if (r >= 0 && wants->nvswitch)
-		r = node_add(&l, LXC_NODE_NVLINK, "dev/nvidia-nvlink", major_of(&l, "nvidia-nvlink"), 0,
-			     false);
+		r = nvswitch_add(&l);
 	if (r < 0)
 		return r;
 	*ret = new;

@@ -102,14 +102,12 @@ static int tree_make(const struct lxc *x, const struct lxc_ct_config *conf, cons
 }
 
 int lxc_live_prepare(const struct lxc *x, const struct lxc_ct_config *conf, const char *version,
-		     char *ret_view_id, struct err *e)
+		     unsigned extras, char *ret_view_id, struct err *e)
 {
-	const struct view_options o = { .profile = DEST_PROFILE_COMPUTE,
-					.compat32 = x->opt->compat32,
+	const struct view_options o = { .profile = extras & LXC_EXTRA_GRAPHICS ? DEST_PROFILE_FULL
+									       : DEST_PROFILE_COMPUTE,
+					.compat32 = extras & LXC_EXTRA_COMPAT32,
 					.lock_timeout_s = x->en->lock_timeout_s };
-	const struct view_options full = { .profile = DEST_PROFILE_FULL,
-					   .compat32 = x->opt->compat32,
-					   .lock_timeout_s = x->en->lock_timeout_s };
 	_cleanup_free_ char *tree = NULL;
 	int r = tree_find(x, version, &tree, e);
 
@@ -121,7 +119,7 @@ int lxc_live_prepare(const struct lxc *x, const struct lxc_ct_config *conf, cons
 			r = err_set(e, ERR_DRIVER_NOT_PREPARED, "driver %s is not in the store", version);
 	}
 	if (r >= 0)
-		r = view_build(x->en->store, tree, x->opt->graphics ? &full : &o, ret_view_id, NULL, e);
+		r = view_build(x->en->store, tree, &o, ret_view_id, NULL, e);
 	return r < 0 ? err_wrap(e, "driver %s for containers", version) : 0;
 }
 

@@ -23,9 +23,10 @@ char *lxc_live_name(const char *version, const char *view_id);
 int lxc_live_version(const char *name, char **ret);
 
 /* The tree of a version in the store, its view and the view's image, all made when missing: from the store's tree, else
- * from a run file of the cache (lxc-cache.h), else fetched. view_id: 65 bytes. ERR_DRIVER_NOT_PREPARED offline. */
+ * from a run file of the cache (lxc-cache.h), else fetched. extras: enum lxc_extra. view_id: 65 bytes.
+ * ERR_DRIVER_NOT_PREPARED offline. */
 int lxc_live_prepare(const struct lxc *x, const struct lxc_ct_config *conf, const char *version,
-		     char *ret_view_id, struct err *e);
+		     unsigned extras, char *ret_view_id, struct err *e);
 /* Mount that view (nothing happens when it is). *ret_name: caller frees. ERR_LXC_LIVE. */
 int lxc_live_mount(const struct lxc *x, const char *version, const char *view_id, char **ret_name,
 		   struct err *e);

@@ -105,6 +105,23 @@ int lxc_record_ids(const struct lxc *x, char ***ret, struct err *e)
 	return 0;
 }
 
+unsigned lxc_record_extras(const struct lxc *x, const char *but_id)
+{
+	_cleanup_strv_ char **ids = NULL;
+	unsigned found = 0;
+
+	(void)lxc_record_ids(x, &ids, NULL);
+	for (char **id = ids; id && *id; id++) {
+		_cleanup_free_ char *target = str_printf("lxc-%s", *id);
+		_cleanup_json_ json_t *record = NULL;
+
+		if (target && !(but_id && strcmp(*id, but_id) == 0) &&
+		    lxc_record_read(x, target, &record, NULL) >= 0)
+			found |= lxc_extras_take(json_object_get(record, "extras"));
+	}
+	return found;
+}
+
 int lxc_record_inside_id(int root_fd, char **ret)
 {
 	_cleanup_free_ char *text = NULL;

@@ -20,6 +20,9 @@ int lxc_record_remove(const struct lxc *x, const char *target, struct err *e);
 /* Ids of all containers with a record or a deployment that stands. Caller frees. */
 int lxc_record_ids(const struct lxc *x, char ***ret, struct err *e);
 
+/* What any container with a record but this one (NULL = any at all) has beyond computing: the shared directory has it all. */
+unsigned lxc_record_extras(const struct lxc *x, const char *but_id);
+
 /* Whose a root is by the record in it: that of the container it was cloned or restored from, maybe. -ENOENT, -EINVAL for what
  * is no record. Caller frees. */
 int lxc_record_inside_id(int root_fd, char **ret);

@@ -99,7 +99,7 @@ static int holders_report(const struct lxc *x, const char *version, json_t *repo
 
 int lxc_host_nodes_make(const struct lxc *x, struct err *e)
 {
-	const struct lxc_node_wants wants = { .graphics = x->opt->graphics, .mig = x->opt->mig };
+	const struct lxc_node_wants wants = lxc_extras_nodes(x->opt->extras | lxc_record_extras(x, NULL));
 	_cleanup_(lxc_nodes_done) struct lxc_nodes nodes = { 0 };
 	struct lxc_minors all;
 	int r;
@@ -118,7 +118,7 @@ static int shared_switch(const struct lxc *x, const char *version, bool only_pre
 	const struct lxc_ct_config none = { 0 };
 	_cleanup_free_ char *name = NULL;
 	char view_id[65];
-	int r = lxc_live_prepare(x, &none, version, view_id, e);
+	int r = lxc_live_prepare(x, &none, version, x->opt->extras | lxc_record_extras(x, NULL), view_id, e);
 
 	if (r >= 0)
 		r = lxc_current_mount(x, version, view_id, &name, e);

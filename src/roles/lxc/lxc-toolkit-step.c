@@ -208,13 +208,13 @@ static int install_plan(struct step *s, bool fetch_tools, struct err *e)
 	const struct lxc *x = s->ct->x;
 	const struct lxc_options *o = x->opt;
 	json_t *args = lxc_op_args(s->ct);
-	json_t *more = json_pack("{s:i, s:s*, s:s*, s:s*, s:b, s:b, s:b, s:b, s:b, s:b, s:i}", "tool",
-				 (int)s->repo.tool, "list_path", s->list_path, "cuda", s->cuda, "driver",
-				 s->ct->want.version, "fetch_tools", (int)fetch_tools, "graphics",
-				 (int)o->graphics, "container_toolkit", (int)o->container_toolkit,
-				 "no_cgroups", (int)(o->container_toolkit && s->ct->facts.unprivileged),
-				 "nvcc_warn", (int)o->nvcc_warn, "clean", (int)o->apt_clean,
-				 "install_timeout_s", (int)x->set->toolkit_timeout_s);
+	json_t *more = json_pack(
+	    "{s:i, s:s*, s:s*, s:s*, s:b, s:b, s:b, s:b, s:b, s:b, s:i}", "tool", (int)s->repo.tool,
+	    "list_path", s->list_path, "cuda", s->cuda, "driver", s->ct->want.version, "fetch_tools",
+	    (int)fetch_tools, "graphics", !!(s->ct->extras & LXC_EXTRA_GRAPHICS), "container_toolkit",
+	    (int)o->container_toolkit, "no_cgroups", (int)(o->container_toolkit && s->ct->facts.unprivileged),
+	    "nvcc_warn", (int)o->nvcc_warn, "clean", (int)o->apt_clean, "install_timeout_s",
+	    (int)x->set->toolkit_timeout_s);
 	int r = args && more ? json_object_update(args, more) : -1;
 
 	json_decref(more);

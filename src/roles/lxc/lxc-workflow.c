@@ -220,6 +220,7 @@ static int record_make(const struct job *j, bool stamp, struct err *e)
 	    json_object_set_new(record, "version", json_string(ct->want.version)) < 0 ||
 	    json_object_set_new(record, "delivery", json_string(lxc_delivery_name(j->delivery))) < 0 ||
 	    json_object_set_new(record, "pending_host", json_boolean(ct->want.pending_host)) < 0 ||
+	    json_object_set_new(record, "extras", lxc_extras_json(ct->extras)) < 0 ||
 	    json_object_set_new(record, "lines", our_lines(ct)) < 0)
 		return err_oom(e);
 	if (*j->view_id && json_object_set_new(record, "view", json_string(j->view_id)) < 0)

@@ -31,6 +31,38 @@ int lxc_delivery_parse(const char *s, enum lxc_delivery *ret)
 	return -EINVAL;
 }
 
+static const struct {
+	enum lxc_extra bit;
+	const char *name;
+} extras[] = { { LXC_EXTRA_GRAPHICS, "graphics" },
+	       { LXC_EXTRA_COMPAT32, "compat32" },
+	       { LXC_EXTRA_MIG, "mig" },
+	       { LXC_EXTRA_IMEX, "imex" },
+	       { LXC_EXTRA_NVSWITCH, "nvswitch" } };
+
+json_t *lxc_extras_json(unsigned wanted)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < ARRAY_LEN(extras); i++)
+		if (wanted & extras[i].bit)
+			(void)json_array_append_new(list, json_string(extras[i].name));
+	return list;
+}
+
+unsigned lxc_extras_take(const json_t *list)
+{
+	const json_t *o;
+	unsigned found = 0;
+	size_t i;
+
+	json_array_foreach (list, i, o)
+		for (size_t k = 0; k < ARRAY_LEN(extras); k++)
+			if (json_is_string(o) && strcmp(json_string_value(o), extras[k].name) == 0)
+				found |= extras[k].bit;
+	return found;
+}
+
 void lxc_freep(struct lxc **x)
 {
 	if (!*x)
@@ -102,10 +134,30 @@ static int version_wanted(struct lxc_ct *ct, struct err *e)
 				  &ct->want, e);
 }
 
+struct lxc_node_wants lxc_extras_nodes(unsigned wanted)
+{
+	return (struct lxc_node_wants){ .graphics = wanted & LXC_EXTRA_GRAPHICS,
+					.mig = wanted & LXC_EXTRA_MIG,
+					.imex = wanted & LXC_EXTRA_IMEX,
+					.nvswitch = wanted & LXC_EXTRA_NVSWITCH };
+}
+
+/* What an earlier run was asked for is still wanted. */
+static int record_take(struct lxc_ct *ct, struct err *e)
+{
+	const struct lxc_options *o = ct->x->opt;
+	int r = lxc_record_read(ct->x, ct->target, &ct->record, e);
+
+	ct->extras = o->extras;
+	if (r >= 0 && !o->no_extras)
+		ct->extras |= lxc_extras_take(json_object_get(ct->record, "extras"));
+	return r;
+}
+
 static int devices_wanted(struct lxc_ct *ct, struct err *e)
 {
 	const struct lxc *x = ct->x;
-	const struct lxc_node_wants wants = { .graphics = x->opt->graphics, .mig = x->opt->mig };
+	const struct lxc_node_wants wants = lxc_extras_nodes(ct->extras);
 	int r;
 
 	if (!x->host.version)
@@ -158,9 +210,9 @@ int lxc_ct_open_host(const struct lxc *x, const char *id, struct lxc_ct *ret, st
 	if (ct.conf.enabled) {
 		r = version_wanted(&ct, e);
 		if (r >= 0)
-			r = devices_wanted(&ct, e);
+			r = record_take(&ct, e);
 		if (r >= 0)
-			r = lxc_record_read(x, ct.target, &ct.record, e);
+			r = devices_wanted(&ct, e);
 	}
 	if (r < 0)
 		return r;

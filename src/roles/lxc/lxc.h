@@ -15,6 +15,20 @@ const char *lxc_delivery_name(enum lxc_delivery d); /* "auto", "shared", "tree",
 int lxc_delivery_parse(const char *s, enum lxc_delivery *ret);
 
 enum lxc_restart { LXC_RESTART_AUTO, LXC_RESTART_NEVER, LXC_RESTART_ALWAYS };
+/* What a container has beyond computing. An installation that was asked for one says so in its record, and everything that works
+ * on the container later (boots, hooks, checks, further installations) goes on with it. */
+enum lxc_extra {
+	LXC_EXTRA_GRAPHICS = 1 << 0, /* files, nvidia-modeset, the GPUs' nodes below dev/dri */
+	LXC_EXTRA_COMPAT32 = 1 << 1, /* the 32-bit libraries */
+	LXC_EXTRA_MIG = 1 << 2, /* capability nodes */
+	LXC_EXTRA_IMEX = 1 << 3, /* channels of memory exchange between machines */
+	LXC_EXTRA_NVSWITCH = 1 << 4, /* nodes of the switches between GPUs */
+};
+/* ["graphics", …] and back; unknown words are passed over. NULL without memory. */
+json_t *lxc_extras_json(unsigned extras);
+unsigned lxc_extras_take(const json_t *list);
+struct lxc_node_wants lxc_extras_nodes(unsigned extras);
+
 enum lxc_level { LXC_LEVEL_STATIC, LXC_LEVEL_DEVICE, LXC_LEVEL_LIVE, LXC_LEVEL_ALL };
 
 struct lxc_options {
@@ -26,7 +40,9 @@ struct lxc_options {
 	const char *cuda; /* --cuda VERSION; NULL = the configuration's */
 	enum lxc_restart restart;
 	unsigned jobs; /* 0 = processors */
-	bool keep_runfile, apt_clean, replace_packages, graphics, mig, compat32;
+	bool keep_runfile, apt_clean, replace_packages;
+	unsigned extras; /* enum lxc_extra */
+	bool no_extras; /* those of the container's record are not wanted any more */
 	bool compat; /* CUDA's compatibility libraries stay where the loader finds them */
 	bool allow_no_host_driver, allow_missing_devices, nvcc_warn;
 	bool rollback; /* take everything of this run back after a failure */
@@ -62,6 +78,7 @@ struct lxc_ct {
 	struct lxc_nodes nodes; /* on the host, that the container needs */
 	struct lxc_facts facts;
 	struct lxc_place place;
+	unsigned extras; /* asked for now or before */
 	json_t *record; /* owned; our own record (lxc-state.h), NULL = none */
 	char *clone_of; /* owned; its files are those of another container, by the record in them */
 	bool pending; /* no step of this run needed the container to be looked at inside */

@@ -202,5 +202,51 @@ static void test_facts_and_nodes(void **state)
 	lxc_host_done(&f);
 }
 
+/* The first channel where the host has none yet, else all it has; as many switches as there are. */
+static void test_imex_and_nvswitch(void **state)
+{
+	_cleanup_(testdir_done) struct testdir t = { .fd = -EBADF };
+	_cleanup_(host_freep) struct host *h = NULL;
+	_cleanup_(lxc_nodes_done) struct lxc_nodes first = { 0 }, n = { 0 };
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	static const char *const want[] = {
+		"dev/nvidia-caps-imex-channels/channel2",
+		"dev/nvidia-caps-imex-channels/channel10",
+		"dev/nvidia-nvswitchctl",
+		"dev/nvidia-nvswitch0",
+		"dev/nvidia-nvswitch1",
+		"dev/nvidia-nvlink",
+	};
+	static const unsigned numbers[][2] = { { 511, 2 }, { 511, 10 }, { 509, 255 },
+					       { 509, 0 }, { 509, 1 },	{ 510, 0 } };
+	struct lxc_minors all = { .v = { 0 }, .n = 1, .all = true };
+	struct lxc_host f = { 0 };
+
+	(void)state;
+	testdir_make(&t);
+	machine(&t);
+	testdir_puts(&t, "proc/devices",
+		     "Character devices:\n195 nvidia\n499 nvidia-uvm\n509 nvidia-nvswitch\n510 "
+		     "nvidia-nvlink\n511 nvidia-caps-imex-channels\n");
+	assert_ok(host_open(t.path, &h, &e), &e);
+	assert_ok(lxc_nodes_list(h, &f, &all, &(struct lxc_node_wants){ .imex = true }, &first, &e), &e);
+	assert_string_equal(first.v[first.n - 1].path, "dev/nvidia-caps-imex-channels/channel0");
+	testdir_puts(&t, "dev/nvidia-caps-imex-channels/channel10", "");
+	testdir_puts(&t, "dev/nvidia-caps-imex-channels/channel2", "");
+	testdir_puts(&t, "dev/nvidia-nvswitch1", "");
+	testdir_puts(&t, "dev/nvidia-nvswitch0", "");
+	assert_ok(
+	    lxc_nodes_list(h, &f, &all, &(struct lxc_node_wants){ .imex = true, .nvswitch = true }, &n, &e),
+	    &e);
+	assert_int_equal(n.n, 4 + ARRAY_LEN(want));
+	for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+		assert_string_equal(n.v[4 + i].path, want[i]);
+		assert_int_equal(n.v[4 + i].major, numbers[i][0]);
+		assert_int_equal(n.v[4 + i].minor, numbers[i][1]);
+		assert_false(n.v[4 + i].required);
+	}
+}
+
 TEST_MAIN(cmocka_unit_test(test_nvrm), cmocka_unit_test(test_majors), cmocka_unit_test(test_policy),
-	  cmocka_unit_test(test_assign), cmocka_unit_test(test_facts_and_nodes))
+	  cmocka_unit_test(test_assign), cmocka_unit_test(test_facts_and_nodes),
+	  cmocka_unit_test(test_imex_and_nvswitch))
