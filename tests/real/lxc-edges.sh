@@ -55,6 +55,17 @@ check "each with its verdict" grep -q 'dev/nvidia0: its number belongs to no loa
 unchanged "unusable devices"
 equals "unusable devices: it is stopped again" "$(lxc-info -P "$lxcpath" -n ct -sH)" STOPPED
 
+try --no-rollback
+equals "without rollback the same" "$rc $(slug_of)" "5 container-device-unusable"
+record() { python3 -c "import json; o = json.load(open('$(readlink -f "$NVDRIVER_STORE")/targets/lxc-ct/record.json')); print($1)"; }
+equals "but the finished step stays, and the record says how far it came" "$(record "o['result'], sorted(k for k in o['steps'] if o['steps'][k])")" "unfinished ['devices']"
+check "with the lines it added" test "$(record "len(o['lines'])")" -gt 3
+install ct
+equals "the next run goes on from there" "$rc $(record "o['result'], sorted(k for k in o['steps'] if o['steps'][k])")" "0 whole ['devices', 'driver', 'toolkit']"
+run --root "$host" lxc remove ct
+unchanged "no rollback, then removed"
+lxc-stop -k -P "$lxcpath" -n ct
+
 # -- E13, E14, E18 --
 cp "$rootfs/var/lib/dpkg/status" "$work/status"
 printf '\nPackage: libcuda1\nStatus: install ok installed\nVersion: 1\n' >>"$rootfs/var/lib/dpkg/status"

@@ -2,10 +2,14 @@
 #pragma once
 
 /* What was done for a container, beside its deployments: targets/lxc-<id>/record.json in the store. One JSON object:
- *   schema, id, backend, version (of the last verification), delivery, steps {devices, driver, toolkit: true},
- *   toolkit, verified {init_pid, start_time, version}: the very process the last device and live levels were proven for,
- *   result, time
- * It remembers; what is needed is decided by looking. */
+ *   schema, id, backend, version (of the last verification), delivery, view, extras [graphics, mig, …], pending_host,
+ *   lines: of the configuration that are ours
+ *   steps {devices, driver, toolkit}, toolkit (version inside, or null),
+ *   result: "whole", or "unfinished" when a run that keeps what it finished (--no-rollback) ended before its last step
+ *   verified {init_pid, start_time, version}: the very process the last device and live levels were proven for
+ *   time
+ * Files written, with their digests, are in the journals of the deployments beside it. It remembers; what is needed is
+ * decided by looking. */
 
 #include "lxc.h"
 

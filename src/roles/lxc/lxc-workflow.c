@@ -27,7 +27,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define REPORT_MAX ((size_t)16 << 20)
+#define REPORT_MAX   ((size_t)16 << 20)
+#define RESULT_WHOLE "whole"
+#define RESULT_PART  "unfinished"
 
 struct lxc_step lxc_step_toolkit = { LXC_STEP_TOOLKIT, "toolkit", lxc_toolkit_plan };
 
@@ -209,13 +211,45 @@ static json_t *our_lines(const struct lxc_ct *ct)
 	return r < 0 ? NULL : jstrv(ours);
 }
 
-static int record_make(const struct job *j, bool stamp, struct err *e)
+/* "12.8" where usr/local/cuda leads to cuda-12.8 and a compiler is there. Caller frees. */
+static char *toolkit_there(const struct lxc_ct *ct)
+{
+	_cleanup_close_ int root = lxc_place_open(&ct->place);
+	_cleanup_free_ char *name = NULL;
+
+	if (root < 0 || !path_exists(root, "usr/local/cuda/bin/nvcc") ||
+	    lxc_resolve_beneath(root, "usr/local/cuda", &name, NULL) < 0)
+		return NULL;
+	return strdup(strncmp(name, "cuda-", 5) == 0 ? name + 5 : "?");
+}
+
+static json_t *steps_json(unsigned steps)
+{
+	return json_pack("{s:b, s:b, s:b}", "devices", !!(steps & LXC_STEP_DEVICES), "driver",
+			 !!(steps & LXC_STEP_DRIVER), "toolkit", !!(steps & LXC_STEP_TOOLKIT));
+}
+
+/* steps: what is finished by now; an earlier run's stay finished. */
+static unsigned steps_done(const json_t *record, unsigned steps)
+{
+	const json_t *o = json_object_get(record, "steps");
+
+	return steps | (json_is_true(json_object_get(o, "devices")) ? LXC_STEP_DEVICES : 0) |
+	       (json_is_true(json_object_get(o, "driver")) ? LXC_STEP_DRIVER : 0) |
+	       (json_is_true(json_object_get(o, "toolkit")) ? LXC_STEP_TOOLKIT : 0);
+}
+
+static int record_make(const struct job *j, unsigned steps, const char *result, struct err *e)
 {
 	const struct lxc_ct *ct = &j->ct;
 	_cleanup_json_ json_t *record = ct->record ? json_deep_copy(ct->record) : json_object();
+	_cleanup_free_ char *toolkit = toolkit_there(ct);
 	int r;
 
-	if (!record || json_object_set_new(record, "id", json_string(ct->id)) < 0 ||
+	if (!record || json_object_set_new(record, "steps", steps_json(steps_done(record, steps))) < 0 ||
+	    json_object_set_new(record, "result", json_string(result)) < 0 ||
+	    json_object_set_new(record, "toolkit", toolkit ? json_string(toolkit) : json_null()) < 0 ||
+	    json_object_set_new(record, "id", json_string(ct->id)) < 0 ||
 	    json_object_set_new(record, "backend", json_string(ct->x->backend->ops->name)) < 0 ||
 	    json_object_set_new(record, "version", json_string(ct->want.version)) < 0 ||
 	    json_object_set_new(record, "delivery", json_string(lxc_delivery_name(j->delivery))) < 0 ||
@@ -225,7 +259,7 @@ static int record_make(const struct job *j, bool stamp, struct err *e)
 		return err_oom(e);
 	if (*j->view_id && json_object_set_new(record, "view", json_string(j->view_id)) < 0)
 		return err_oom(e);
-	r = stamp ? lxc_record_stamp(record, ct) : 0;
+	r = strcmp(result, RESULT_WHOLE) == 0 ? lxc_record_stamp(record, ct) : 0;
 	return r < 0 ? err_oom(e) : lxc_record_write(ct->x, ct->target, record, e);
 }
 
@@ -243,7 +277,7 @@ static int settle(struct job *j, const char *result, struct err *e)
 		return report_done(j->result, &j->ct, "unhealthy", 8);
 	}
 	if (r >= 0)
-		r = record_make(j, true, e);
+		r = record_make(j, j->steps, RESULT_WHOLE, e);
 	return r < 0 ? r : report_done(j->result, &j->ct, result, 0);
 }
 
@@ -346,11 +380,12 @@ static int apply_whole(struct job *j, struct err *e)
 	return plan_apply(j->plan, &en->state, en->host, en->lock_timeout_s, NULL, e);
 }
 
-/* Without rollback: one plan per step, so that what is finished stays. */
+/* Without rollback: one plan per step, so that what is finished stays and the record says how far it came. */
 static int apply_steps(struct job *j, struct err *e)
 {
 	static const unsigned order[] = { LXC_STEP_DEVICES, LXC_STEP_DRIVER, LXC_STEP_TOOLKIT };
 	struct engine *en = j->x->en;
+	unsigned done = 0;
 	int r = 0;
 
 	for (size_t i = 0; r >= 0 && i < ARRAY_LEN(order); i++) {
@@ -364,6 +399,8 @@ static int apply_steps(struct job *j, struct err *e)
 			r = plan_apply(p, &en->state, en->host, en->lock_timeout_s, NULL, e);
 		if (r >= 0)
 			r = lxc_ct_refresh(&j->ct, e);
+		if (r >= 0)
+			r = record_make(j, done |= order[i], RESULT_PART, e);
 	}
 	return r;
 }
@@ -388,7 +425,7 @@ static int job_work(struct job *j, struct err *e)
 	if (done && j->result->report)
 		(void)json_object_set(j->result->report, "steps", done);
 	/* The last operation checked all levels on exactly this container. */
-	r = record_make(j, true, e);
+	r = record_make(j, j->steps, RESULT_WHOLE, e);
 	return r < 0 ? r : report_done(j->result, &j->ct, "installed", 0);
 }
 
@@ -655,18 +692,6 @@ static int cuda_check(const struct lxc_ct *ct, json_t *problems, json_t *report,
 	if (result >= 0)
 		(void)json_object_set_new(report, "cuda_init", json_integer(result));
 	return text ? problem_add(problems, "cuda", cuda_code(result), text, e) : 0;
-}
-
-/* "12.8" where usr/local/cuda leads to cuda-12.8 and a compiler is there. Caller frees. */
-static char *toolkit_there(const struct lxc_ct *ct)
-{
-	_cleanup_close_ int root = lxc_place_open(&ct->place);
-	_cleanup_free_ char *name = NULL;
-
-	if (root < 0 || !path_exists(root, "usr/local/cuda/bin/nvcc") ||
-	    lxc_resolve_beneath(root, "usr/local/cuda", &name, NULL) < 0)
-		return NULL;
-	return strdup(strncmp(name, "cuda-", 5) == 0 ? name + 5 : "?");
 }
 
 static int verify_one(const struct lxc *x, const char *id, struct lxc_result *ret, struct err *e)
