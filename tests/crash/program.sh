@@ -5,19 +5,22 @@
 # one of them fail. Afterwards: recover twice, old or new, every object whole, no leftovers, and the command run
 # again ends like one that was never disturbed.
 #
-#   program.sh [--full] [--row] SCENARIO...      prepare, install, undo, gc, bundle
+#   program.sh [--full] [--row] [--stride N] SCENARIO...
+#       prepare, install, undo, gc, bundle; vgpu-step-1, vgpu-step-2 (a role's scenarios are in scenario-ROLE.sh)
 #
 # Without --full it is killed at every call that publishes, and at a sample (a fixed stride) of the others, so that it
-# takes seconds. --row prints only the numbers of each scenario, for table.sh. NVDRIVER and FIXTURE name the two
-# programs.
+# takes seconds. --row prints only the numbers of each scenario, for table.sh; --stride N lets only every Nth call fail
+# in a full sweep. NVDRIVER and FIXTURE name the two programs.
 set -u
 : "${NVDRIVER:?names the binary under test}" "${FIXTURE:?names the program that makes the fixture}"
-full=no row=no
+here=$(cd "$(dirname "$0")" && pwd)
+full=no row=no every=1
 while [ "${1#--}" != "${1:-}" ]; do
 	case $1 in
 	--full) full=yes ;;
 	--row) row=yes ;;
-	*) echo "usage: program.sh [--full] [--row] SCENARIO..." >&2; exit 2 ;;
+	--stride) every=${2:?}; shift ;;
+	*) echo "usage: program.sh [--full] [--row] [--stride N] SCENARIO..." >&2; exit 2 ;;
 	esac
 	shift
 done
@@ -94,7 +97,7 @@ command_of() {
 	undo) argv=("${undo[@]}") ;;
 	gc) argv=(gc) ;;
 	bundle) argv=(bundle apply "$work/all.nvbundle") ;;
-	*) echo "no scenario $1" >&2; exit 2 ;;
+	*) "${1//-/_}_command" ;;
 	esac
 }
 fresh() { rm -rf root store; cp -a seed/root seed/store .; }
@@ -102,9 +105,10 @@ fresh() { rm -rf root store; cp -a seed/root seed/store .; }
 # -- what is there --
 
 # Names that differ from run to run are masked; records and logs hold times, so only their names count.
+except=() # tests of find: what of the root is no state
 root_state() {
-	find root -printf '%y %m %p %l\n' | sed -E 's,/undo-[0-9a-f]{16},/undo-x,'
-	find root -type f ! -path 'root/var/lib/nvdriver/*' -exec sha256sum {} +
+	find root "${except[@]}" -printf '%y %m %p %l\n' | sed -E 's,/undo-[0-9a-f]{16},/undo-x,'
+	find root "${except[@]}" -type f ! -path 'root/var/lib/nvdriver/*' -exec sha256sum {} +
 }
 store_state() {
 	find store/trees store/kernels store/objects store/modules store/probes store/packages store/images store/refs ! -type d \
@@ -139,9 +143,14 @@ is_new() {
 	{ diff now.root new.root; diff <(grep -Ev 'store/(objects|probes)/' now.store) <(grep -Ev 'store/(objects|probes)/' new.store); } >difference
 	[ ! -s difference ]
 }
+# A command of several plans, each with its own success, may also stand between two of them.
 old_or_new() {
-	cmp -s now.root old.root || cmp -s now.root new.root || { diff now.root new.root >difference; return 1; }
-	store_is_whole
+	local s
+	for s in old.root new.root between.*.root; do
+		if cmp -s now.root "$s"; then store_is_whole; return; fi
+	done
+	{ diff old.root now.root; echo "-- and"; diff now.root new.root; } >difference
+	return 1
 }
 clean() {
 	find root store \( -name '.nvdriver-*' -o -path 'store/journal/*' -o -path 'store/tmp/*' \) -print >difference
@@ -150,6 +159,12 @@ clean() {
 again() { # undo has nothing left to undo the second time
 	nvd "${argv[@]}" || { [ "$scenario" = undo ] && grep -q undo-nothing out; }
 }
+
+# What a scenario may put in their place: the states between its plans (between.N.root), after the undisturbed run; what
+# happens to the machine before recover; and how all of it is taken back.
+between() { :; }
+meanwhile() { :; }
+back() { :; }
 
 # -- one try --
 
@@ -163,6 +178,7 @@ inject() {
 }
 after() { # WHERE
 	local where=$1
+	meanwhile
 	if [ -e store/format ]; then # its last file: before it is there, there is no store to recover
 		nvd recover || fail "$where: recover"
 		state now
@@ -177,6 +193,7 @@ after() { # WHERE
 	state now
 	is_new || fail "$where: running again does not converge"
 	clean || fail "$where: something is left behind by the run after it"
+	back || fail "$where: what was done cannot be taken back"
 }
 try_kill() { # CALL N
 	fresh
@@ -235,15 +252,19 @@ each() {
 }
 scenario_run() {
 	scenario=$1
-	command_of "$scenario"
+	# shellcheck source=/dev/null
+	[ "${scenario#*-}" = "$scenario" ] || . "$here/scenario-${scenario%%-*}.sh"
 	rm -rf seed
 	cp -a pristine seed
-	"${scenario}_seed"
+	"${scenario//-/_}_seed"
+	command_of "$scenario"
 	fresh
 	state old
 	nvd "${argv[@]}" || fail "the undisturbed run"
 	state new
 	clean || fail "the undisturbed run leaves something behind"
+	rm -f between.*
+	between
 	! cmp -s old.root new.root || ! cmp -s old.store new.store || fail "the undisturbed run changes nothing"
 	killed=0 failed=0 tolerated=0 calls=0
 	follow=
@@ -261,20 +282,21 @@ scenario_run() {
 	each "$all" "${stride[4]}" error
 	[ $killed -gt 0 ] && [ $failed -gt 0 ] || fail "nothing was tried"
 	if [ $row = yes ]; then
-		printf '| nvdriver %s | %d | %d | %d | %d |\n' "$scenario" $calls_main $killed $failed $tolerated
+		printf '| nvdriver %s | %d | %d | %d | %d | %d | %s |\n' "${scenario//-/ }" $calls_main $killed "$every" $failed $tolerated "$(date +%F)"
 	else
 		echo "$scenario: of $calls_main calls; killed $killed times, $failed calls failed ($tolerated of them tolerated): old or new each time"
 	fi
 }
 
-[ $# -gt 0 ] || set -- prepare install undo gc bundle
+[ $# -gt 0 ] || set -- prepare install undo gc bundle vgpu-step-1 vgpu-step-2
 fixture_make
 mv seed pristine
 for s; do
 	case $full$s in
-	yes*) stride=(1 1 1 1 7) ;;
+	yes*) stride=(1 1 "$every" "$every" 7) ;;
 	noprepare) stride=(7 97 23 131 997) ;;
+	novgpu-*) stride=(11 67 23 79 397) ;;
 	*) stride=(7 41 17 61 397) ;;
 	esac
-	scenario_run "$s"
+	(scenario_run "$s") || exit
 done

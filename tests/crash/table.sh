@@ -21,4 +21,4 @@ awk -F'[: ]+' '
 echo
 echo "| Command | calls that change files | times killed | calls failed | of these tolerated |"
 echo "|---|---|---|---|---|"
-sed -nE 's/^([a-z]+): of ([0-9]+) calls; killed ([0-9]+) times, ([0-9]+) calls failed \(([0-9]+) of them tolerated\).*/| nvdriver \1 | \2 | \3 | \4 | \5 |/p' "$log"
+sed -nE 's/^([a-z0-9-]+): of ([0-9]+) calls; killed ([0-9]+) times, ([0-9]+) calls failed \(([0-9]+) of them tolerated\).*/| \1 | \2 | \3 | \4 | \5 |/p' "$log"
