@@ -52,6 +52,9 @@ trap cleanup EXIT
 image() {
 	mkdir -p "$work/img/usr/local/bin" "$work/img/usr/bin" "$work/img/drivers" "$work/fx"
 	"$fixture" "$work/fx" || return 1
+	# Without these no copy of the tree is tried.
+	install -D /dev/null "$work/fx/kernel/scripts/Makefile.build"
+	echo "# nothing" >"$work/fx/kernel/Makefile"
 	add_modeset "$work/fx/driver/kernel"
 	sed -i 's/^nvidia nvidia-uvm $/nvidia nvidia-uvm nvidia-modeset /' "$work/fx/driver/.manifest"
 	"$NVDRIVER" runfile pack "$work/fx/driver" -o "$work/img/drivers/NVIDIA-Linux-x86_64-$version.run" >/dev/null || return 1
@@ -96,8 +99,7 @@ start() {
 	shift
 	# shellcheck disable=SC2086
 	P run -d --name "$name" --privileged --network=none --pid=container:node $limits $extra \
-		-v "$host/nvidia:/run/nvidia:rshared" -v "$fake:/fake" -v "$fake/module:/sys/module" \
-		-v "$work/fx/kernel:/usr/src/kernels/$release:ro" driver /entry "$@" >"$work/start" 2>&1
+		-v "$host/nvidia:/run/nvidia:rshared" -v "$fake:/fake" -v "$fake/module:/sys/module" driver /entry "$@" >"$work/start" 2>&1
 }
 state() { sed -n 's/.*"state": "\([a-z]*\)".*/\1/p' "$host/nvidia/nvidia-driver.status.json" 2>/dev/null | head -1; }
 wait_state() { # NAME STATE SECONDS: until the container says so, has ended, or the time is over
@@ -123,6 +125,13 @@ clean() { # TEXT: nothing is left on the node
 # Processes of that name as the node numbers them, by the kernel's word alone: the image has no tools for it.
 # shellcheck disable=SC2016
 pid_of() { P exec node sh -c 'for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = "$0" ] && echo ${p#/proc/}; done' "$1" 2>/dev/null; }
+kernel_tree() { # TEXT: what compiles beside finds the kernel's build tree, and cannot change it
+	local at=$host/nvidia/driver
+	check "$1: the kernel's build tree is part of what is shown" cmp "$at/usr/src/kernels/$release/Module.symvers" "$work/fx/kernel/Module.symvers"
+	equals "$1: /lib/modules leads there" "$(readlink "$at/lib/modules/$release/build")" "/usr/src/kernels/$release"
+	equals "$1: with the kernel's banner" "$(cat "$at/lib/modules/$release/proc/version")" "$(cat "$fake/version")"
+	check "$1: it is read-only" sh -c "! touch '$at/usr/src/kernels/$release/x' 2>/dev/null"
+}
 now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
 
 mkdir -p "$host" "$work/nodelib"
@@ -135,7 +144,7 @@ if ! image; then
 fi
 # shellcheck disable=SC2086
 P run -d --name node --privileged --network=none $limits -v "$host/nvidia:/run/nvidia:rshared" -v "$work/nodelib:/var/lib/nvdriver" \
-	driver sleep infinity >"$work/node" 2>&1 || { echo "1..0 # SKIP no container runs here: $(tail -1 "$work/node")"; exit 77; }
+	-v "$work/fx/kernel:/usr/src/kernels/$release:ro" driver sleep infinity >"$work/node" 2>&1 || { echo "1..0 # SKIP no container runs here: $(tail -1 "$work/node")"; exit 77; }
 extra=
 
 # -- cold: everything is made
@@ -149,6 +158,7 @@ equals "its modules are loaded" "$(loaded)" "nvidia nvidia_uvm nvidia_modeset "
 check "the node sees the container's root" test -e "$host/nvidia/driver/drivers/NVIDIA-Linux-x86_64-$version.run"
 check "with the driver's user space in it" test -x "$host/nvidia/driver/usr/bin/nvidia-smi"
 check "and the sources other containers build against" test -e "$host/nvidia/driver/usr/src/nvidia-$version/kernel/Module.symvers"
+kernel_tree "the node's tree"
 check "a container beside sees it too" P exec node test -e "/run/nvidia/driver/usr/src/nvidia-$version"
 equals "nothing below sysfs is part of what is shown" "$(grep -c "$host/nvidia/driver/sys/" /proc/self/mountinfo)" 0
 equals "nor is the node's store" "$(grep -c "$host/nvidia/driver/run/nvdriver" /proc/self/mountinfo)" 0
@@ -188,11 +198,15 @@ P kill -s KILL warm >/dev/null 2>&1
 wait_exit warm >/dev/null
 equals "killed: modules and export are still there" "$(loaded)$(exports)" "nvidia nvidia_uvm nvidia_modeset 1"
 gone warm
+# From here on the node has no build tree any more: there is the copy the first build put into its store.
+P exec node umount -l "/usr/src/kernels/$release"
 start after nvidia-driver init
 wait_state after ready 60
 equals "the next start takes over" "$(state)" ready
 [ "$(state)" = ready ] || log_of after
 equals "with one export, not two" "$(exports)" 1
+kernel_tree "the store's tree"
+equals "and of the node's store nothing else" "$(grep -c "$host/nvidia/driver/run/nvdriver" /proc/self/mountinfo)" 0
 
 # -- in use
 echo 1 >"$fake/busy"
@@ -224,7 +238,7 @@ gone two
 rm -rf "$work/nodelib"/*
 sed -i '1i sleep 60' "$work/fx/driver/kernel/conftest.sh"
 "$NVDRIVER" runfile pack "$work/fx/driver" -o "$work/slow.run" >/dev/null
-extra="-v $work/slow.run:/drivers/NVIDIA-Linux-x86_64-$version.run:ro"
+extra="-v $work/slow.run:/drivers/NVIDIA-Linux-x86_64-$version.run:ro -v $work/fx/kernel:/usr/src/kernels/$release:ro"
 start slow nvidia-driver init
 for _ in $(seq 60); do [ -n "$(pid_of make)" ] && break; sleep 0.2; done
 sleep 1

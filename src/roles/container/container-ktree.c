@@ -96,8 +96,8 @@ static bool is_verdict(int code)
 
 /* -- a tree somewhere else -- */
 
-/* Can the compiler be given these paths? Those of another mount namespace name something else here, or nothing. */
-static bool is_reachable(const struct ktree *t)
+/* Those of another mount namespace name something else here, or nothing. */
+bool container_ktree_is_reachable(const struct ktree *t)
 {
 	_cleanup_close_ int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_(ktree_freep) struct ktree *here = NULL;
@@ -179,7 +179,7 @@ static int from_root(struct search *s, const struct host *root, struct ktree **r
 
 	if (r < 0)
 		return r;
-	if (s->o->look_only || is_reachable(t)) {
+	if (s->o->look_only || container_ktree_is_reachable(t)) {
 		*ret = TAKE_PTR(t);
 		return 0;
 	}

@@ -65,5 +65,8 @@ void container_ktree_done(struct container_ktree *t);
 int container_ktree_find(const struct host *host, const struct container_env *env, const char *release,
 			 const struct container_ktree_options *o, struct container_ktree *ret, struct err *e);
 
+/* Can the compiler be given the tree's paths as they are? */
+bool container_ktree_is_reachable(const struct ktree *t);
+
 /* [{ "source": "the node", "accepted": false, "text": … }]; new reference, NULL without memory. */
 json_t *container_ktree_attempts_json(const struct container_ktree *t);

@@ -17,12 +17,17 @@
 
 #define NODE_NAMESPACE "/proc/1/ns/mnt"
 #define OWN_NAMESPACE  "/proc/self/ns/mnt"
+#define NODE_ROOT      "/proc/1/root/." /* with the dot it is a directory name like any other */
 #ifndef AT_RECURSIVE
 #define AT_RECURSIVE 0x8000
 #endif
 /* <sys/mount.h> clashes with <linux/mount.h> in some C libraries. */
+#define MOUNT_READ_ONLY	 (1 << 0)
+#define MOUNT_REMOUNT	 (1 << 5)
+#define MOUNT_BIND	 (1 << 12)
 #define MOUNT_UNBINDABLE (1 << 17)
 #define MOUNT_PRIVATE	 (1 << 18)
+#define UNMOUNT_LAZILY	 2
 
 static bool same_file(const char *a, const char *b)
 {
@@ -69,14 +74,10 @@ static int receive_fd(int sock)
 /* In a child of its own, since a process that has changed its namespace has lost its root and directory. */
 static int clone_in_node(int sock, const char *directory)
 {
-	int ns = open(NODE_NAMESPACE, O_RDONLY | O_CLOEXEC), root, tree, r;
+	int ns = open(NODE_NAMESPACE, O_RDONLY | O_CLOEXEC), tree;
 
 	if (ns < 0 || setns(ns, CLONE_NEWNS) < 0)
 		return errno;
-	root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	r = root < 0 ? -errno : path_mkdirs(root, directory, 0755, PATH_IN_ROOT);
-	if (r < 0)
-		return -r;
 	tree = (int)syscall(SYS_open_tree, AT_FDCWD, directory,
 			    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 	return tree < 0 ? errno : -send_fd(sock, tree);
@@ -107,33 +108,61 @@ static int clone_from_node(const char *directory)
 	return WIFEXITED(status) && WEXITSTATUS(status) ? -WEXITSTATUS(status) : fd;
 }
 
-static int make_private(const char *target)
+static int mount_from_node(const char *directory, const char *target)
 {
-	if (syscall(SYS_mount, NULL, target, NULL, MOUNT_PRIVATE, NULL) < 0 ||
-	    syscall(SYS_mount, NULL, target, NULL, MOUNT_UNBINDABLE, NULL) < 0)
+	_cleanup_close_ int tree = clone_from_node(directory);
+
+	if (tree < 0)
+		return tree;
+	if (syscall(SYS_move_mount, tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return -errno;
 	return 0;
 }
 
+/* Or nothing is mounted there. */
+static int set_flags(const char *target, const unsigned long *flags, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (syscall(SYS_mount, NULL, target, NULL, flags[i], NULL) < 0) {
+			int r = -errno;
+
+			(void)syscall(SYS_umount2, target, UNMOUNT_LAZILY);
+			return r;
+		}
+	return 0;
+}
+
+static int make_dir(const char *root, const char *directory)
+{
+	_cleanup_close_ int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : path_mkdirs(fd, directory, 0755, PATH_IN_ROOT);
+}
+
 int container_nodestore_attach(const char *node_directory)
 {
-	_cleanup_free_ char *seen = str_printf("/proc/1/root/.%s", node_directory);
-	_cleanup_close_ int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC), tree = -EBADF;
+	static const unsigned long flags[] = { MOUNT_PRIVATE, MOUNT_UNBINDABLE };
+	_cleanup_free_ char *seen = str_printf(NODE_ROOT "%s", node_directory);
 	int r;
 
 	if (!seen)
 		return -ENOMEM;
-	if (root < 0 || same_file(NODE_NAMESPACE, OWN_NAMESPACE))
-		return root < 0 ? -EACCES : -EALREADY;
+	if (same_file(NODE_NAMESPACE, OWN_NAMESPACE))
+		return -EALREADY;
 	if (same_file(seen, CONTAINER_STORE_MOUNT))
 		return 0;
-	r = path_mkdirs(root, CONTAINER_STORE_MOUNT, 0755, PATH_IN_ROOT);
-	if (r < 0)
-		return r;
-	tree = clone_from_node(node_directory);
-	if (tree < 0)
-		return tree;
-	if (syscall(SYS_move_mount, tree, "", AT_FDCWD, CONTAINER_STORE_MOUNT, MOVE_MOUNT_F_EMPTY_PATH) < 0)
-		return -errno;
-	return make_private(CONTAINER_STORE_MOUNT);
+	r = make_dir(NODE_ROOT, node_directory);
+	if (r == 0)
+		r = make_dir("/", CONTAINER_STORE_MOUNT);
+	if (r == 0)
+		r = mount_from_node(node_directory, CONTAINER_STORE_MOUNT);
+	return r < 0 ? r : set_flags(CONTAINER_STORE_MOUNT, flags, ARRAY_LEN(flags));
+}
+
+int container_nodestore_show(const char *node_directory, const char *target)
+{
+	static const unsigned long flags[] = { MOUNT_PRIVATE, MOUNT_REMOUNT | MOUNT_BIND | MOUNT_READ_ONLY };
+	int r = mount_from_node(node_directory, target);
+
+	return r < 0 ? r : set_flags(target, flags, ARRAY_LEN(flags));
 }

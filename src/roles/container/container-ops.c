@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "container-ops.h"
 
+#include "container-nodestore.h"
 #include "interrupt.h"
 #include "process.h"
 
@@ -20,6 +21,11 @@ static int real_mount(void *arg _unused_, const char *source, const char *target
 		      unsigned long flags, const char *data)
 {
 	return mount(source, target, type, flags, data) < 0 ? -errno : 0;
+}
+
+static int real_mount_from_node(void *arg _unused_, const char *node_directory, const char *target)
+{
+	return container_nodestore_show(node_directory, target);
 }
 
 static int real_umount(void *arg _unused_, const char *target, int flags)
@@ -107,6 +113,7 @@ int container_ops_real(const struct host *h, const char *modules_dir, struct con
 		       struct err *e)
 {
 	struct container_ops ops = { .mount = real_mount,
+				     .mount_from_node = real_mount_from_node,
 				     .umount = real_umount,
 				     .kill = real_kill,
 				     .wait = real_wait,

@@ -12,6 +12,8 @@ struct container_ops {
 	/* mount(2) and umount2(2) with absolute paths; 0 or -errno. */
 	int (*mount)(void *arg, const char *source, const char *target, const char *type, unsigned long flags,
 		     const char *data);
+	/* A directory of the node, as the node names it, mounted read-only at target; 0 or -errno. */
+	int (*mount_from_node)(void *arg, const char *node_directory, const char *target);
 	int (*umount)(void *arg, const char *target, int flags);
 	/* Signals the process only while it is the one that was started at start_ticks (proc/<pid>/stat); -ESRCH otherwise. */
 	int (*kill)(void *arg, int pid, uint64_t start_ticks, int signal);

@@ -4,6 +4,7 @@
 #include "container-daemons.h"
 #include "container-export.h"
 #include "container-fast.h"
+#include "container-headers.h"
 #include "container-hook.h"
 #include "container-load.h"
 #include "container-nodes.h"
@@ -141,6 +142,7 @@ struct step {
 #define UP_STEPS                                                                                             \
 	{ "load", "write module options, set the firmware path, load the modules", step_load },              \
 	    { "nodes", "make the driver's device nodes, if asked for", container_nodes_make },               \
+	    { "kernel-tree", "show the kernel's build tree at /usr/src/kernels", container_headers_show },   \
 	    { "export", "show the container's root at /run/nvidia/driver", container_export },               \
 	    { "daemons", "start the driver's daemons", container_daemons_start },                            \
 	    { "ready", "tell the startup probe", step_ready },                                               \

@@ -3,6 +3,7 @@
 
 #include "container-daemons.h"
 #include "container-export.h"
+#include "container-headers.h"
 #include "container-hook.h"
 #include "container-iommu.h"
 #include "container-kin.h"
@@ -181,6 +182,7 @@ int container_shutdown(struct container *c, struct err *e)
 	if (r < 0)
 		return r;
 	r = container_unexport(c, e);
+	container_headers_hide(c);
 	container_hook_remove(c);
 	return r < 0 ? r : 0;
 }

@@ -19,7 +19,6 @@
 #define STATE_DIR	    "var/lib/nvdriver/container"
 #define PCI_VENDOR_MELLANOX 0x15b3
 #define LOCK_WAIT_S	    60
-#define NODE_STORE	    "/var/lib/nvdriver"
 
 /* The trailing dot makes the kernel's link to process 1's root a directory name like any other. */
 static char *node_root(const char *root, const char *host_root)
@@ -52,13 +51,13 @@ char *container_work_store(const char *root, const char *host_root)
 
 	if (host_root || strcmp(root, "/") != 0 || !can_hold_store("/proc/1/root/./var/lib"))
 		return container_default_store(root, host_root);
-	r = container_nodestore_attach(NODE_STORE);
+	r = container_nodestore_attach(CONTAINER_NODE_STORE);
 	if (r == 0)
 		return strdup(CONTAINER_STORE_MOUNT);
 	if (r != -EALREADY)
 		log_warn("the node's %s cannot be mounted here (%s): modules can be loaded from it, not "
 			 "built in it",
-			 NODE_STORE, strerror(-r));
+			 CONTAINER_NODE_STORE, strerror(-r));
 	return container_default_store(root, host_root);
 }
 

@@ -49,6 +49,7 @@ struct container {
 	json_t *status; /* owned: what the status file says */
 	char **nodes_made; /* owned: strv, below the root; device nodes of this run */
 	bool fast; /* the loaded modules are kept (23.6) */
+	bool headers_mounted; /* the kernel's build tree, by this run */
 	bool refused; /* the last shutdown was: the PID file stays */
 	bool staying; /* everything is up: a signal is a wish to end, not an interruption */
 	int kept_signal; /* that wish, when it came while something else was waited for */

@@ -199,11 +199,8 @@ static inline const char *mount_kind(unsigned long flags)
 	static const struct {
 		unsigned long flag;
 		const char *name;
-	} kinds[] = { { MS_UNBINDABLE, "unbindable" },
-		      { MS_PRIVATE, "private" },
-		      { MS_SHARED, "shared" },
-		      { MS_BIND, "bind" },
-		      { MS_MOVE, "move" } };
+	} kinds[] = { { MS_UNBINDABLE, "unbindable" }, { MS_PRIVATE, "private" }, { MS_SHARED, "shared" },
+		      { MS_REMOUNT, "again" },	       { MS_BIND, "bind" },	  { MS_MOVE, "move" } };
 
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
 		if (flags & kinds[i].flag)
@@ -233,8 +230,14 @@ static inline int bed_mount(void *arg, const char *source, const char *target, c
 		return -ENOMEM;
 	if (b->fail_mount && span_ends(SPAN(target), b->fail_mount))
 		return -EINVAL;
-	if (flags & MS_MOVE)
+	if (flags & (MS_MOVE | MS_REMOUNT))
 		bed_mounted(b, inside(b, target));
+	return 0;
+}
+
+static inline int bed_mount_from_node(void *arg, const char *node_directory, const char *target)
+{
+	note(arg, "mount of the node %s %s", node_directory, inside(arg, target));
 	return 0;
 }
 
@@ -606,6 +609,7 @@ static inline void bed_make(struct bed *b)
 	bed_env(b, NULL);
 	bed_open(b);
 	b->ops = (struct container_ops){ .mount = bed_mount,
+					 .mount_from_node = bed_mount_from_node,
 					 .umount = bed_umount,
 					 .kill = bed_kill,
 					 .wait = bed_wait,

@@ -11,9 +11,11 @@
 #include "log.h"
 #include "modset.h"
 
+#include <limits.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 
+#define TREE	    "usr/src/kernels/" BED_RELEASE
 #define PRECOMPILED "root/usr/src/nvidia-" BED_VERSION "/kernel/precompiled"
 
 /* -- the tables -- */
@@ -85,6 +87,17 @@ static void assert_text(const struct bed *b, const char *path, const char *want)
 		assert_string_equal(text, want);
 }
 
+static void assert_link(const struct bed *b, const char *path, const char *want)
+{
+	char target[PATH_MAX];
+	ssize_t n = readlinkat(b->t.fd, path, target, sizeof(target) - 1);
+
+	if (n < 0)
+		fail_msg("%s is no link", path);
+	target[n] = '\0';
+	assert_string_equal(target, want);
+}
+
 static json_t *status_of(const struct bed *b)
 {
 	_cleanup_free_ char *text = testdir_read(&b->t, "root/run/nvidia/nvidia-driver.status.json", NULL);
@@ -120,6 +133,15 @@ static int run_ok(struct bed *b, enum container_command command)
 
 /* -- starts and stops -- */
 
+/* 11.6, 11.8 */
+static void look_at_tree_files(struct bed *b)
+{
+	_cleanup_free_ char *banner = testdir_read(&b->t, "root/proc/version", NULL);
+
+	assert_link(b, "root/lib/modules/" BED_RELEASE "/build", "/" TREE);
+	assert_text(b, "root/lib/modules/" BED_RELEASE "/proc/version", banner);
+}
+
 static void look_when_ready(struct bed *b)
 {
 	assert_text(b, "root/run/nvidia/validations/.driver-daemons-status", "Ready\n");
@@ -137,6 +159,8 @@ static void look_when_ready(struct bed *b)
 	    testdir_has(&b->t, "root/lib/modules/" BED_RELEASE "/kernel/drivers/video/nvidia-uvm.ko"));
 	assert_true(testdir_has(&b->t, "root/lib/firmware/nvidia/" BED_VERSION "/gsp_tu10x.bin"));
 	assert_true(testdir_has(&b->t, "root/usr/lib64/libcuda.so." BED_VERSION));
+	assert_true(testdir_has(&b->t, "root/" TREE "/Module.symvers"));
+	look_at_tree_files(b);
 	assert_status(b, "ready", NULL);
 }
 
@@ -1208,6 +1232,66 @@ static void nothing_is_said_twice(void **state _unused_)
 	bed_done(&b);
 }
 
+static void move_tree(struct bed *b, const char *dir, const char *to)
+{
+	fixture_dir(&b->t, dir);
+	assert_int_equal(renameat(b->t.fd, "root/" TREE, b->t.fd, to), 0);
+}
+
+/* 21.5: the modules come from the store, and a build tree is there all the same. */
+static void the_nodes_kernel_tree_is_shown(void **state _unused_)
+{
+	static const struct effect show[] = { { "mount bind /proc/1/root/" TREE " /" TREE,
+						"25.1: mounted, not installed" },
+					      { "mount again - /" TREE, "read-only" },
+					      { NULL, NULL } };
+	static const struct effect hide[] = { { "umount /" TREE " lazily", NULL }, { NULL, NULL } };
+	struct bed b;
+
+	bed_ready(&b, NULL);
+	move_tree(&b, "root/proc/1/root/usr/src/kernels", "root/proc/1/root/" TREE);
+	b.on_wait = look_at_tree_files;
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, kernel_modules, driver_modules, show, export, persistence, told_to_end, DOWN, hide);
+	assert_gone(&b);
+	assert_false(testdir_has(&b.t, "root/" TREE));
+	assert_true(testdir_has(&b.t, "root/proc/1/root/" TREE "/Module.symvers"));
+
+	/* What cannot be shown keeps no driver from starting. */
+	b.on_wait = NULL;
+	b.fail_mount = "/" TREE;
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, kernel_modules, driver_modules, ((const struct effect[]){ show[0], { NULL, NULL } }),
+	       export, persistence, told_to_end, DOWN);
+	bed_done(&b);
+}
+
+static void look_at_renamed_tree(struct bed *b)
+{
+	assert_link(b, "root/" TREE, "/usr/src/linux-headers-" BED_RELEASE);
+	look_at_tree_files(b);
+}
+
+static void a_kernel_tree_of_another_name_gets_a_link(void **state _unused_)
+{
+	struct bed b;
+
+	bed_ready(&b, NULL);
+	move_tree(&b, "root/usr/src", "root/usr/src/linux-headers-" BED_RELEASE);
+	b.on_wait = look_at_renamed_tree;
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, UP, told_to_end, DOWN);
+	bed_done(&b);
+
+	/* And without any the driver runs. */
+	bed_ready(&b, NULL);
+	move_tree(&b, "elsewhere", "elsewhere/" BED_RELEASE);
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, UP, told_to_end, DOWN);
+	assert_false(testdir_has(&b.t, "root/lib/modules/" BED_RELEASE "/build"));
+	bed_done(&b);
+}
+
 /* The set of the last build as a package in the vendor's format, beside the sources; the set itself is gone. */
 static void set_to_package(struct bed *b)
 {
@@ -1300,4 +1384,6 @@ TEST_MAIN(cmocka_unit_test(starts_builds_once_and_ends), cmocka_unit_test(builds
 	  cmocka_unit_test(something_in_the_way_of_a_node_is_named),
 	  cmocka_unit_test(shipped_firmware_reaches_the_node),
 	  cmocka_unit_test(old_place_of_the_modules_is_cleared), cmocka_unit_test(nothing_is_said_twice),
+	  cmocka_unit_test(the_nodes_kernel_tree_is_shown),
+	  cmocka_unit_test(a_kernel_tree_of_another_name_gets_a_link),
 	  cmocka_unit_test(a_package_for_this_kernel_is_taken))
