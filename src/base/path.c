@@ -388,3 +388,14 @@ bool path_exists(int dirfd, const char *path)
 
 	return path_stat(dirfd, path, &st, PATH_IN_ROOT) == 0;
 }
+
+int path_open_append(int root, const char *path, mode_t mode)
+{
+	const char *name;
+	_cleanup_close_ int parent = path_open_parent(root, path, true, PATH_IN_ROOT, &name);
+	int fd = parent < 0
+		     ? parent
+		     : openat(parent, name, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, mode);
+
+	return parent < 0 ? parent : fd < 0 ? -errno : fd;
+}

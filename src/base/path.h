@@ -30,6 +30,9 @@ int path_open_at(int dirfd, const char *path, int flags, mode_t mode, enum path_
  * the last component. Returns a descriptor. */
 int path_open_parent(int dirfd, const char *path, bool create, enum path_follow follow,
 		     const char **ret_name);
+/* A file to append to, beneath root: made with this mode, and its directories with it, when missing; never through a link.
+ * Descriptor or negative errno. */
+int path_open_append(int root, const char *path, mode_t mode);
 
 int path_mkdirs(int dirfd, const char *path, mode_t mode, enum path_follow follow);
 int path_stat(int dirfd, const char *path, struct stat *ret,

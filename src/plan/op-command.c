@@ -4,7 +4,6 @@
 #include "files.h"
 
 #include "log.h"
-#include "recorded.h"
 #include "spawn.h"
 
 #include <fcntl.h>
@@ -31,22 +30,17 @@ static int command_run(const struct plan_ctx *c, const json_t *args, const char 
 	_cleanup_(spawn_done) struct spawn s = SPAWN_INIT(json_text(args, "what"));
 	const json_t *argv = json_object_get(args, key);
 	json_int_t timeout_s = json_integer_value(json_object_get(args, "timeout_s"));
+	int r;
 
 	if (!argv || json_is_null(argv))
 		return 0;
 	if (argv_fill(&s, argv) < 0)
 		return err_set(e, -EINVAL, "the arguments of a command operation are not valid");
-	s.log_fd = c->log_fd;
 	s.timeout_s = timeout_s > 0 && timeout_s < UINT16_MAX ? (unsigned)timeout_s : TIMEOUT_DEFAULT_S;
 	if (json_is_true(json_object_get(args, "chroot")))
 		s.root_fd = c->host->root_fd;
-	/* A captured machine answers for itself: nothing of the running one is touched for it. */
-	if (recorded_is(c->host)) {
-		int r = recorded_run(c->host, &s, e);
-
-		return r < 0 ? r : spawn_judge(&s, e);
-	}
-	return spawn_check(&s, e);
+	r = plan_run(c, &s, e);
+	return r < 0 ? r : spawn_judge(&s, e);
 }
 
 static int command_stage(const struct plan_ctx *c _unused_, const json_t *args _unused_, json_t **ret_undo,

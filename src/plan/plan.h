@@ -30,12 +30,14 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+struct spawn;
+
 struct plan_ctx {
 	const struct host *host; /* the root that is changed */
 	int undo_fd; /* directory of this transaction, for backups; -EBADF in check */
 	const char *txid; /* 16 hex digits; NULL in check */
 	unsigned index; /* of the operation in its plan: names that must differ between operations */
-	int log_fd; /* output of child processes, -EBADF = none */
+	int log_fd; /* output.log of the transaction, see plan_run(); -EBADF = none */
 	bool offline;
 	const int
 	    *base_fd; /* of a "files" base that its path does not lead to from here; NULL = go by the path */
@@ -84,6 +86,10 @@ int plan_check(struct plan *p, const struct host *host,
 	       struct err *e); /* fills op.already; 1 = nothing to do */
 int plan_to_json(const struct plan *p, json_t **ret);
 int plan_to_text(const struct plan *p, const struct host *host, struct strbuf *out);
+
+/* An operation's external program: what was called, when, its whole output (both streams) and how it ended go to the
+ * transaction's output.log. A captured machine answers from its recording. As spawn_run(). */
+int plan_run(const struct plan_ctx *c, struct spawn *s, struct err *e);
 
 /* State directory for journals and deployments, filled in by the store. Both are directory descriptors. */
 struct plan_state {

@@ -15,20 +15,11 @@
 #define LOG_DIR	    "var/log/nvdriver"
 #define ENTRY_MAX   ((size_t)32 << 20)
 #define TAIL_LINES  50
-#define LOG_OPEN    (O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW)
-
-static int open_beneath(const struct host *h, const char *path)
-{
-	const char *name;
-	_cleanup_close_ int parent = path_open_parent(h->root_fd, path, true, PATH_IN_ROOT, &name);
-	int fd = parent < 0 ? -1 : openat(parent, name, LOG_OPEN | O_CLOEXEC, 0640);
-
-	return parent < 0 ? parent : fd < 0 ? -errno : fd;
-}
 
 int lxc_log_open(const struct host *h)
 {
-	return open_beneath(h, path_exists(h->root_fd, PHOENIX) ? PHOENIX_LOG : LOG_DIR "/lxc.log");
+	return path_open_append(h->root_fd,
+				path_exists(h->root_fd, PHOENIX) ? PHOENIX_LOG : LOG_DIR "/lxc.log", 0640);
 }
 
 static void begin(struct strbuf *out, int64_t time_s, const char *level, const char *id)
@@ -83,7 +74,7 @@ void lxc_log_command(const struct host *h, const char *id, const struct lxc_exec
 {
 	_cleanup_(strbuf_done) struct strbuf text = STRBUF_INIT(ENTRY_MAX);
 	_cleanup_free_ char *path = name_is_safe(id) ? str_printf(LOG_DIR "/lxc-%s.log", id) : NULL;
-	_cleanup_close_ int fd = path ? open_beneath(h, path) : -EBADF;
+	_cleanup_close_ int fd = path ? path_open_append(h->root_fd, path, 0640) : -EBADF;
 
 	if (fd >= 0 && lxc_log_text(id, x, r, ms, time(NULL), &text) >= 0)
 		(void)write_all(fd, strbuf_str(&text), text.len);

@@ -63,9 +63,8 @@ static int systemctl(const struct plan_ctx *c, const char *verb, bool now, const
 	if (now)
 		spawn_argv(&s, "--now", NULL);
 	spawn_argv(&s, unit, NULL);
-	s.log_fd = c->log_fd;
 	s.timeout_s = TIMEOUT_S;
-	return tools_run(c->host, &s, e);
+	return tools_run_logged(c, &s, e);
 }
 
 static int functions_stage(const struct plan_ctx *c _unused_, const json_t *args _unused_, json_t **ret_undo,

@@ -67,9 +67,8 @@ static int run(const struct plan_ctx *c, const json_t *argv, const char *what, u
 
 	json_array_foreach (argv, i, word)
 		(void)spawn_arg(&s, "%s", json_string_value(word) ? json_string_value(word) : "");
-	s.log_fd = c->log_fd;
 	s.timeout_s = timeout_s;
-	return tools_run(c->host, &s, e);
+	return tools_run_logged(c, &s, e);
 }
 
 static json_t *present(const struct host *h)

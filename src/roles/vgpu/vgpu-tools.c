@@ -25,6 +25,13 @@ int tools_run(const struct host *h, struct spawn *s, struct err *e)
 	return r < 0 ? r : spawn_judge(s, e);
 }
 
+int tools_run_logged(const struct plan_ctx *c, struct spawn *s, struct err *e)
+{
+	int r = tools_may_change(c->host) ? plan_run(c, s, e) : tools_run(c->host, s, e);
+
+	return r < 0 ? r : spawn_judge(s, e);
+}
+
 void answer_done(struct answer *a)
 {
 	free(a->out);

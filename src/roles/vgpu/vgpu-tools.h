@@ -5,6 +5,7 @@
 
 #include "err.h"
 #include "host.h"
+#include "plan.h"
 #include "spawn.h"
 
 #include <stdbool.h>
@@ -14,6 +15,9 @@ bool tools_may_change(const struct host *h);
 
 /* spawn_check() for the running machine, the recording's answer for a captured one, -ERR_VGPU_NOT_RUNNING for any other. */
 int tools_run(const struct host *h, struct spawn *s, struct err *e);
+
+/* The same as part of an operation, with its output in the deployment's log. */
+int tools_run_logged(const struct plan_ctx *c, struct spawn *s, struct err *e);
 
 struct answer {
 	char *out; /* owned; standard output, never NULL after success */
