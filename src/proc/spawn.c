@@ -248,7 +248,8 @@ static _Noreturn void child_main(const struct plan *p)
 {
 	int r;
 
-	(void)setpgid(0, 0);
+	if (!p->s->attached)
+		(void)setpgid(0, 0);
 	reset_signals();
 	(void)umask(022);
 	r = enter(p->s);
@@ -320,9 +321,9 @@ static int start_child(struct child *c, struct plan *p)
 	if (r == 0 && c->s->stdin_fd < 0)
 		r = null_fd = open_null();
 	if (r >= 0) {
-		p->in = c->s->stdin_fd < 0 ? null_fd : c->s->stdin_fd;
-		p->out = out[1];
-		p->err = split ? err[1] : out[1];
+		p->in = c->s->attached ? 0 : c->s->stdin_fd < 0 ? null_fd : c->s->stdin_fd;
+		p->out = c->s->attached ? 2 : out[1];
+		p->err = c->s->attached ? 2 : split ? err[1] : out[1];
 		p->exec_fd = report[1];
 		p->parent = getpid();
 		c->pid = fork();
@@ -340,7 +341,8 @@ static int start_child(struct child *c, struct plan *p)
 		return r;
 	__atomic_add_fetch(&started, 1, __ATOMIC_RELAXED);
 	/* Both sides do it, so it is done whoever runs first. */
-	(void)setpgid(c->pid, c->pid);
+	if (!c->s->attached)
+		(void)setpgid(c->pid, c->pid);
 	c->pid_fd = pidfd_of(c->pid);
 	return 0;
 }
@@ -415,13 +417,19 @@ static bool has_exited(const struct child *c)
 	return waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == c->pid;
 }
 
+/* What a signal for all of it goes to: its group, unless that is ours. */
+static pid_t group_of(const struct child *c)
+{
+	return c->s->attached ? c->pid : -c->pid;
+}
+
 static void stop(struct child *c, int verdict, uint64_t now)
 {
 	if (c->verdict == 0)
 		c->verdict = verdict;
 	if (c->kill_at)
 		return;
-	(void)kill(-c->pid, SIGTERM);
+	(void)kill(group_of(c), SIGTERM);
 	c->kill_at = now + GRACE_NS;
 }
 
@@ -436,7 +444,7 @@ static void check_limits(struct child *c)
 	else if (c->verdict < 0)
 		stop(c, c->verdict, now);
 	if (c->kill_at && now >= c->kill_at)
-		(void)kill(-c->pid, SIGKILL);
+		(void)kill(group_of(c), SIGKILL);
 }
 
 static int wait_ms(const struct child *c)
@@ -468,7 +476,7 @@ static void follow(struct child *c)
 	}
 	/* What it left running in its group dies with a child that had to be stopped. */
 	if (c->verdict < 0)
-		(void)kill(-c->pid, SIGKILL);
+		(void)kill(group_of(c), SIGKILL);
 	while (drain(c, &c->out_fd))
 		;
 	while (drain(c, &c->err_fd))

@@ -22,6 +22,8 @@ struct spawn {
 	int log_fd; /* borrowed; whole output appended when not -EBADF */
 	bool capture; /* keep stdout in `out`; stderr goes to the log and the tail */
 	bool merge; /* with capture: stderr too */
+	bool
+	    attached; /* talks to the person itself: our stdin, our stderr for its output, our process group; no log, capture or tail */
 	size_t capture_max; /* default 16 MiB */
 	unsigned timeout_s; /* 0 = none */
 	uid_t uid;

@@ -264,10 +264,47 @@ static void works_with_standard_descriptors_closed(void **state _unused_)
 	assert_string_equal(s.tail, "err");
 }
 
+/* What talks to a person has the person's streams, and stays in the foreground. */
+static void attached_has_our_streams(void **state _unused_)
+{
+	int in[2], out[2], saved_in = dup(0), saved_err = dup(2);
+	_cleanup_(spawn_done) struct spawn s = SPAWN_INIT("talking");
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	char buf[256] = "", group[64];
+	ssize_t n;
+	int r;
+
+	assert_int_equal(pipe(in), 0);
+	assert_int_equal(pipe(out), 0);
+	assert_int_equal(write(in[1], "yes\n", 4), 4);
+	(void)close(in[1]);
+	(void)dup2(in[0], 0);
+	(void)dup2(out[1], 2);
+	spawn_argv(&s, "sh", "-c", "read a; echo said $a; ps -o pgid= -p $$ >&2", NULL);
+	s.attached = true;
+	r = spawn_run(&s, &e);
+	(void)dup2(saved_in, 0);
+	(void)dup2(saved_err, 2);
+	(void)close(out[1]);
+	n = read(out[0], buf, sizeof(buf) - 1);
+	if (n > 0 && n < (ssize_t)sizeof(buf) - 1)
+		(void)!read(out[0], buf + n, sizeof(buf) - 1 - (size_t)n);
+	assert_int_equal(r, 0);
+	assert_int_equal(s.status, 0);
+	assert_non_null(strstr(buf, "said yes"));
+	(void)snprintf(group, sizeof(group), "%d", (int)getpgrp());
+	assert_non_null(strstr(buf, group));
+	(void)close(in[0]);
+	(void)close(out[0]);
+	(void)close(saved_in);
+	(void)close(saved_err);
+}
+
 TEST_MAIN(cmocka_unit_test(reads_output_and_status), cmocka_unit_test(environment_is_clean),
 	  cmocka_unit_test(descriptors_do_not_leak), cmocka_unit_test(failure_shows_last_lines),
 	  cmocka_unit_test(tail_of_long_lines_is_bounded), cmocka_unit_test(missing_program),
 	  cmocka_unit_test(time_limit_kills_the_group), cmocka_unit_test(interruption_stops_the_child),
 	  cmocka_unit_test(capture_has_a_ceiling), cmocka_unit_test(log_gets_everything_and_cwd_counts),
 	  cmocka_unit_test(finds_programs_inside_a_root), cmocka_unit_test(hook_answers_instead),
-	  cmocka_unit_test(works_with_standard_descriptors_closed))
+	  cmocka_unit_test(works_with_standard_descriptors_closed),
+	  cmocka_unit_test(attached_has_our_streams))
