@@ -218,11 +218,10 @@ static void list_with_address(const struct catalog *c)
 static int print_hint(struct app *app, const struct vgpu_common *o, const struct asker *ask)
 {
 	_cleanup_(err_done) struct err ignored = ERR_INIT;
-	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT(4096);
+	_cleanup_free_ char *majors = NULL;
 	_cleanup_(step1_done) struct step1 s = vgpu_step1_of(app, o, ask);
 	_cleanup_(choices_done) struct choices l = { 0 };
 	struct choice_request q = { 0 };
-	unsigned last = 0;
 	size_t at;
 
 	if (step1_open(&s, &ignored) < 0)
@@ -232,20 +231,12 @@ static int print_hint(struct app *app, const struct vgpu_common *o, const struct
 		q.info = &s.cards.v[at].info;
 		q.support = s.cards.v[at].support;
 	}
-	if (choices_make(s.catalog, &q, &l) < 0)
+	if (choices_make(s.catalog, &q, &l) < 0 || choices_majors(&l, &majors) < 0)
 		return -ENOMEM;
-	for (size_t i = 0; i < l.n; i++) {
-		unsigned major = catalog_major(l.v[i].driver->branch);
-
-		if (l.v[i].verdict != CHOICE_FITS || major == last)
-			continue;
-		(void)strbuf_printf(&b, "%s%u", b.len ? ", " : "", major);
-		last = major;
-	}
-	if (b.len)
+	if (*majors)
 		out_text("branches for %s on Proxmox VE %u: %s\n", q.info ? q.info->name : "any card",
-			 q.pve_major, strbuf_str(&b));
-	return strbuf_error(&b);
+			 q.pve_major, majors);
+	return 0;
 }
 
 int vgpu_fetch_menu(struct app *app, const struct vgpu_common *o, struct err *e)

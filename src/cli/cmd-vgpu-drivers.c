@@ -136,6 +136,8 @@ static int show_branch(struct app *app, const struct catalog *c, const char *bra
 static int find_card(const struct drivers_opts *o, struct gpu_info *ret, struct err *e)
 {
 	_cleanup_(gpu_db_freep) struct gpu_db *db = NULL;
+	struct vgpu_beside beside;
+	const char *own;
 	uint16_t device;
 	int r;
 
@@ -148,6 +150,12 @@ static int find_card(const struct drivers_opts *o, struct gpu_info *ret, struct 
 	if (r == -ENOENT)
 		r = gpu_db_open(NULL, &db, e);
 	if (r == 0 && !ret->vgpu)
+		r = gpu_db_find(db, device, ret, e);
+	own = r == -ENOENT ? vgpu_beside_program("gpu_info.db", &beside) : NULL;
+	gpu_db_freep(&db);
+	if (own)
+		r = gpu_db_open(own, &db, e);
+	if (own && r == 0)
 		r = gpu_db_find(db, device, ret, e);
 	if (r != -ENOENT)
 		return r;

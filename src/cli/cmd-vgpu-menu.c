@@ -115,13 +115,16 @@ static int menu_run(struct app *app, const struct vgpu_common *o, struct err *e)
 	return r < 0 ? r : item->run(app, o, e);
 }
 
-/* Where the set-up is: the person's word, else what is kept, else the environment as the script had it; NULL = nowhere. */
+/* Where the set-up is: the person's word, else what is kept, else the script's own state where nobody took it over yet, else
+ * the environment as the script had it; NULL = nowhere. */
 static int current_step(struct app *app, const struct vgpu_common *o, char **ret, struct err *e)
 {
 	_cleanup_(vgpu_state_done) struct vgpu_state st = { .lock = LOCK_INIT };
 	const char *step = o->step;
 	int r = step ? 0 : vgpu_state_open(app->engine, false, &st, e);
 
+	if (r >= 0 && !step && !vgpu_state_get(&st, "STEP"))
+		r = vgpu_import_state(o, &st, e);
 	if (r < 0)
 		return r;
 	step = step ? step : vgpu_state_get(&st, "STEP");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cmd.h"
+#include "cmd-vgpu.h"
 #include "ui.h"
 #include "vgpu-doctor.h"
 
@@ -97,8 +97,9 @@ static void print_status(const json_t *s)
 static int status_cmd(struct app *app, void *opts _unused_, int argc _unused_, char **argv _unused_,
 		      struct err *e)
 {
+	struct vgpu_beside beside;
 	json_t *s = NULL;
-	int r = vgpu_status(app->engine, &s, e);
+	int r = vgpu_status(app->engine, vgpu_beside_program("gpu_info.db", &beside), &s, e);
 
 	if (r < 0)
 		return r;
@@ -113,8 +114,9 @@ static int doctor_cmd(struct app *app, void *opts _unused_, int argc _unused_, c
 		      struct err *e)
 {
 	json_t *checks = NULL;
+	struct vgpu_beside beside;
 	unsigned findings;
-	int r = vgpu_doctor(app->engine, &checks, &findings, e);
+	int r = vgpu_doctor(app->engine, vgpu_beside_program("gpu_info.db", &beside), &checks, &findings, e);
 
 	if (r < 0)
 		return r;

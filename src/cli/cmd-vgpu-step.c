@@ -6,6 +6,7 @@
 #include "fd.h"
 #include "jutil.h"
 #include "log.h"
+#include "path.h"
 #include "spawn.h"
 #include "ui.h"
 #include "vgpu-state.h"
@@ -19,6 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define VGPU_LOG    "var/log/nvdriver/vgpu.log"
 #define ANSWERS_MAX ((size_t)1 << 20)
 #define STATE_MAX   ((size_t)1 << 20)
 
@@ -69,6 +71,17 @@ void vgpu_asker_done(struct asker *a)
 	a->answers = NULL;
 }
 
+/* Unless another was named. One that cannot be written stops nothing. */
+static void role_log(struct app *app)
+{
+	int fd = app->log_fd >= 0 ? -1 : path_open_append(app->engine->host->root_fd, VGPU_LOG, 0640);
+
+	if (fd < 0)
+		return;
+	app->log_fd = fd;
+	log_role(fd, "vgpu");
+}
+
 int vgpu_may_change(struct app *app, struct err *e)
 {
 	if (!tools_may_change(app->engine->host)) {
@@ -77,6 +90,7 @@ int vgpu_may_change(struct app *app, struct err *e)
 	}
 	if (app->engine->host->is_running && geteuid() != 0)
 		return err_set(e, ERR_VGPU_NOT_ROOT, "only root can change this host");
+	role_log(app);
 	return 0;
 }
 
@@ -291,7 +305,7 @@ int vgpu_import_state(const struct vgpu_common *o, struct vgpu_state *st, struct
 	const char *from = o->import ? o->import : vgpu_beside_program("config.txt", &beside);
 	int r;
 
-	if (!from || vgpu_state_get(st, "IMPORTED"))
+	if (!from || vgpu_state_get(st, VGPU_IMPORTED))
 		return import_environment(st, e);
 	r = read_file_at(AT_FDCWD, from, STATE_MAX, &text, NULL);
 	if (r < 0)
@@ -301,7 +315,7 @@ int vgpu_import_state(const struct vgpu_common *o, struct vgpu_state *st, struct
 	if (r < 0)
 		return err_object(e, "%s", from);
 	log_info("the script's state in %s is taken over", from);
-	if (vgpu_state_set(st, "IMPORTED", from) < 0)
+	if (vgpu_state_set(st, VGPU_IMPORTED, from) < 0)
 		return err_oom(e);
 	return import_environment(st, e);
 }
@@ -370,6 +384,19 @@ static int finish(struct app *app, const struct step1 *s, json_t *report, bool r
 	return 0;
 }
 
+/* The vendor's helper, where the person wants it, once its package is there. */
+static int run_helper(struct app *app, struct step1 *s, struct vgpu_state *st, struct err *e)
+{
+	int r = s->helper ? step1_run_helper(s, e) : 0;
+
+	s->helper = false;
+	if (r <= 0)
+		return r;
+	if (vgpu_state_set(st, "VGPU_HELPER_STATUS", "done") < 0)
+		return err_oom(e);
+	return vgpu_state_save(app->engine, st, e);
+}
+
 static int apply_all(struct app *app, const struct vgpu_common *o, struct step1 *s, struct vgpu_state *st,
 		     struct err *e)
 {
@@ -379,8 +406,11 @@ static int apply_all(struct app *app, const struct vgpu_common *o, struct step1 
 
 	if (!app->json)
 		print_decisions(s);
-	for (const struct step1_group *g = step1_groups; r >= 0 && g->name; g++)
+	for (const struct step1_group *g = step1_groups; r >= 0 && g->name; g++) {
 		r = apply_group(app, s, st, g, report, &reboot, e);
+		if (r >= 0 && strcmp(g->name, "packages") == 0)
+			r = run_helper(app, s, st, e);
+	}
 	if (r >= 0)
 		r = remember(app, o, s, st, "2", e);
 	if (r >= 0)
@@ -400,6 +430,7 @@ static int run_for_real(struct app *app, const struct vgpu_common *o, struct ste
 		r = vgpu_state_open(app->engine, true, &st, e);
 	if (r >= 0)
 		r = vgpu_import_state(o, &st, e);
+	s->helper_done = r >= 0 && vgpu_state_get(&st, "VGPU_HELPER_STATUS") != NULL;
 	if (r >= 0)
 		r = step1_decide(s, e);
 	if (r >= 0)

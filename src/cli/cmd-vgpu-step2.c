@@ -232,7 +232,7 @@ static bool has_failed(const json_t *checks, const char *check)
 static int verify(struct run *r, unsigned *ret_findings, struct err *e)
 {
 	json_t *checks = NULL;
-	int rc = vgpu_verify(r->app->engine, &checks, ret_findings, e);
+	int rc = vgpu_verify(r->app->engine, r->t.s.gpu_db_beside, &checks, ret_findings, e);
 
 	if (rc < 0)
 		return rc;

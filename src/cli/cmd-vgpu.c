@@ -301,6 +301,7 @@ static int remove_cmd(struct app *app, void *opts, int argc _unused_, char **arg
 	"answers is no. --dry-run shows every file change as a diff and every command.\n\n"                  \
 	"The answers file is one JSON object. Its keys: proceed, dist_upgrade, no_card, card, unknown_card " \
 	"(native, unlock or stop), branch, unlock, passthrough, kernel_pin, iommu_pt, mok_password, "        \
+	"vendor_helper, "                                                                                    \
 	"no_iommu, kernel_unfit, reboot, license, license_kind (vendor or server), license_server, "         \
 	"license_address, "                                                                                  \
 	"license_port, and remove_GROUP for vgpu remove. --yes answers proceed, unlock, kernel_pin, "        \

@@ -54,7 +54,8 @@ struct vgpu_common {
 int vgpu_asker_open(struct app *app, const struct vgpu_common *o, struct asker *ret, struct err *e);
 void vgpu_asker_done(struct asker *a);
 
-/* -ERR_VGPU_NOT_RUNNING unless commands may change this host, -ERR_VGPU_NOT_ROOT unless we are root there. */
+/* -ERR_VGPU_NOT_RUNNING unless commands may change this host, -ERR_VGPU_NOT_ROOT unless we are root there. Then
+ * what is said and every command goes to var/log/nvdriver/vgpu.log as well. */
 int vgpu_may_change(struct app *app, struct err *e);
 
 /* Step 1 or 2, or its plan with --dry-run. 0, an error, or (step 2) the exit status of a finding. */

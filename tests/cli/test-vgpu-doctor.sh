@@ -120,8 +120,14 @@ d.execute("CREATE TABLE gpu_info (vendorid TEXT, deviceid TEXT PRIMARY KEY, desc
 d.executemany("INSERT INTO gpu_info VALUES ('10de', ?, ?, 'Native', '17;16', 'X')", [("fffe", "Card of tomorrow"), ("26b5", "Not an L40")])
 d.commit()
 END
+run --root "$root" --store s6 vgpu doctor
+says "a card only that table has is told of" '^ok *card *0000:01:00.0: Card of tomorrow'
+run --root "$root" --store s6 vgpu status
+says "wherever cards are listed" '^card *0000:01:00.0 *10de:fffe *Card of tomorrow, vGPU Native'
+run vgpu drivers --card fffe --fitting
+says "and asked about" '^17.6 '
 run --root "$root" --store s7 vgpu step 1 --yes
-equals "a card only that table has" "$rc" 0
+equals "it is prepared for" "$rc" 0
 says "is taken from it" 'Card of tomorrow'
 check "the state beside the program is taken over" grep -q '"FILE": "/root/own.run"' s7/targets/*/vgpu.json
 check "with its keys" grep -q '"VGPU_HELPER_STATUS": "done"' s7/targets/*/vgpu.json
@@ -138,6 +144,15 @@ VGPU_SUPPORT=rubbish
 export VGPU_SUPPORT
 slug "as long as it makes sense" 3 vgpu-state-invalid --root "$root" --store s9 vgpu step 1 --yes
 unset VGPU_SUPPORT
+# The script stood before step 2: so does this program, without a word, and takes the file over once in a host's life.
+root=$work/i
+m_pve8_fresh "$root"
+put "$root/proc/cmdline" "root=x intel_iommu=on iommu=pt\n"
+printf 'STEP=2\nFILE=/root/none.run\nVGPU_SUPPORT=Native\nDRIVER_VERSION=19,18\n' >app/config.txt
+run --root "$root" --store s10 --yes vgpu
+equals "the script's step 2 goes on as step 2" "$rc" 4
+check "which looks at the host first" grep -q 'no IOMMU group' err
+check "and no menu opens" test ! -s out
 NVDRIVER=$real
 unset NVDRIVER_DATADIR
 
@@ -147,12 +162,16 @@ m_pve8_fresh "$root"
 sed -i 's/"update-grub": {"status": 0/"update-grub": {"status": 1/' "$root/nvdriver-commands.json"
 run --root "$root" --store s4 vgpu step 1 --yes
 equals "a failing command is a failure" "$rc" 1
+check "and stands in the role's log" grep -qE '^[-0-9]{10} [0-9:]{8} \[DEBUG\] vgpu: .*: status 1$' "$root/var/log/nvdriver/vgpu.log"
 check "its group is as before" test ! -e "$root/etc/default/grub.d/nvdriver-vgpu.cfg"
 check "the groups before it stay" test -e "$root/etc/apt/sources.list.d/pve-no-subscription.list"
 sed -i 's/"update-grub": {"status": 1/"update-grub": {"status": 0/' "$root/nvdriver-commands.json"
 run --root "$root" --store s4 vgpu step 1 --yes
 equals "the next run goes on" "$rc" 0
 check "and completes it" test -e "$root/etc/modprobe.d/nvdriver-vgpu.conf"
+log=$(cat s4/targets/*/history/*/output.log)
+check "a log tells each command with its time" grep -qE '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z run update-grub$' <<<"$log"
+check "and how it ended" grep -qE '^[0-9T:Z-]{20} status 0$' <<<"$log"
 run --root "$root" --store s4 vgpu remove
 equals "remove without a yes keeps everything" "$(test -e "$root/etc/modprobe.d/nvdriver-vgpu.conf" && echo kept)" kept
 echo '{ "remove_modules": true }' >one.json
@@ -206,7 +225,7 @@ if command -v script >/dev/null; then
 	menu '6\nserver\nn\n'
 	equals "a server of one's own, declined" "$rc" 1
 	says "after its authors were named" 'oscar.krause/fastapi-dls'
-	menu '1\n\nn\ny\nn\n'
+	menu '1\n\nn\nn\ny\nn\n'
 	equals "new installation, asked" "$rc" 0
 	check "is done" test -e "$root/etc/modprobe.d/nvdriver-vgpu.conf"
 	menu '3\ny\ny\ny\ny\ny\n'

@@ -10,7 +10,7 @@ cd "$work" || exit 1
 step=(--root "$work/root" --store "$work/store" vgpu step 1 --yes --answers "$work/answers.json")
 echo '{ "mok_password": "12345678", "passthrough": true, "card": 1 }' >answers.json
 
-tree() { (cd root && find . ! -name 'nvdriver-commands.*' ! -path './var/lib/nvdriver*' ! -path './var/lib' \( -type f -exec sha256sum {} + -o -true \) -printf '%p %y %m %l\n' | LC_ALL=C sort); }
+tree() { (cd root && find . ! -path './var/log*' ! -name 'nvdriver-commands.*' ! -path './var/lib/nvdriver*' ! -path './var/lib' \( -type f -exec sha256sum {} + -o -true \) -printf '%p %y %m %l\n' | LC_ALL=C sort); }
 fresh() { rm -rf root store; cp -a seed root; }
 finishes() { # TEXT: recover, run again, compare, undo
 	# Killed before there was a store, there is nothing to recover.

@@ -12,7 +12,7 @@ echo '{ "mok_password": "12345678" }' >answers.json
 echo '{ "remove_hook": true, "remove_functions": true, "remove_services": true, "remove_driver": true, "remove_download": true }' >back.json
 
 # The unlocked copy is packed with the time of day in it: that it is there counts.
-tree() { (cd root && find . ! -name 'nvdriver-commands.*' ! -path ./run ! -path './var/lib/nvdriver/undo*' \( -type f ! -name '*-custom.run*' -exec sha256sum {} + -o -true \) -printf '%p %y %m %l\n' | LC_ALL=C sort); }
+tree() { (cd root && find . ! -path './var/log*' ! -name 'nvdriver-commands.*' ! -path ./run ! -path './var/lib/nvdriver/undo*' \( -type f ! -name '*-custom.run*' -exec sha256sum {} + -o -true \) -printf '%p %y %m %l\n' | LC_ALL=C sort); }
 fresh() { rm -rf root store; cp -a seed root; cp -a seed.store store; }
 finishes() { # TEXT: another boot, recover, run again, compare, take back
 	rm -rf root/run

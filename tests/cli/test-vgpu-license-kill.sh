@@ -13,7 +13,7 @@ m_pve9_fresh seed
 sed -i 's/"commands": {/"commands": {"hostname -I": {"status": 0, "output": "192.168.7.10"}, "docker compose *": {"status": 1, "output": ""}, "docker pull *": {"status": 0, "output": ""}, "docker image *": {"status": 1, "output": ""}, "docker compose -f *": {"status": 0, "output": ""},/' seed/nvdriver-commands.json
 cert=root/opt/docker/fastapi-dls/cert
 # Keys differ from run to run: of them only names and modes.
-tree() { (cd root && find . ! -name 'nvdriver-commands.*' ! -path './var/lib/nvdriver*' ! -path './var/lib' \( -type f ! -path '*/cert/*' -exec sha256sum {} + -o -true \) -printf '%p %y %m %l\n' | LC_ALL=C sort); }
+tree() { (cd root && find . ! -path './var/log*' ! -name 'nvdriver-commands.*' ! -path './var/lib/nvdriver*' ! -path './var/lib' \( -type f ! -path '*/cert/*' -exec sha256sum {} + -o -true \) -printf '%p %y %m %l\n' | LC_ALL=C sort); }
 fresh() { rm -rf root store; cp -a seed root; }
 finishes() { # TEXT: recover, run again, compare, undo
 	rc=0

@@ -8,7 +8,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 cd "$work" || exit 1
 export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
 
-tree() { (cd "$root" && find . ! -name nvdriver-commands.log ! -path ./var/lib/nvdriver ! -path './var/lib/nvdriver/*' \( -type f -exec sha256sum {} + -o -true \) -printf '%p %y %m %l\n' | LC_ALL=C sort); }
+tree() { (cd "$root" && find . ! -path './var/log*' ! -name nvdriver-commands.log ! -path ./var/lib/nvdriver ! -path './var/lib/nvdriver/*' \( -type f -exec sha256sum {} + -o -true \) -printf '%p %y %m %l\n' | LC_ALL=C sort); }
 record() { # COMMAND STATUS OUTPUT: one more answer of the machine's programs
 	python3 - "$root/nvdriver-commands.json" "$@" <<'END'
 import json, sys

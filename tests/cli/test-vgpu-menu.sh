@@ -49,7 +49,7 @@ if pairs:
 sys.exit(os.waitstatus_to_exitcode(status))
 END
 talk() { python3 talk.py "$NVDRIVER" "$@" >out 2>&1; rc=$?; }
-tree() { (cd "$root" && find . ! -name 'nvdriver-commands.*' \( -type f -exec sha256sum {} + -o -true \) -printf '%p %y %m %l\n' | LC_ALL=C sort); }
+tree() { (cd "$root" && find . ! -path './var/log*' ! -name 'nvdriver-commands.*' \( -type f -exec sha256sum {} + -o -true \) -printf '%p %y %m %l\n' | LC_ALL=C sort); }
 line() { grep -nE "$1" out | head -1 | cut -d: -f1; }
 says() { check "$1" grep -qE "$2" out; }
 
@@ -57,7 +57,7 @@ root=$work/host
 m_pve9_unlock "$root"
 before=$(tree)
 all=(--root "$root" --store "$work/store")
-talk 'Your choice:=>x' 'none of 1 to 7.\s*Your choice:=>1' 'Which vGPU branch=>' 'boot it from now on\?=>y' 'Fetch and build that\?=>y' \
+talk 'Your choice:=>x' 'none of 1 to 7.\s*Your choice:=>1' 'Which vGPU branch=>99.9' 'Which vGPU branch=>' 'boot it from now on\?=>y' 'Fetch and build that\?=>y' \
 	'dist-upgrade\)\?=>n' 'Prepare this host now.*\?=>y' 'Reboot now\?=>n' -- "${all[@]}" vgpu
 equals "new installation" "$rc" 0
 [ "$rc" = 0 ] || sed 's/^/# /' out
@@ -65,6 +65,9 @@ says "a wrong answer is asked again" 'That is none of 1 to 7'
 check "whose work unlocks the card is shown before it is fetched" test "$(line 'gitlab.com/polloloco/vgpu-proxmox.git \(AGPL')" -lt "$(line 'Fetch and build that')"
 check "and was not fetched before" test "$(line 'Fetch and build that')" -lt "$(line '^fetch vgpu-proxmox')"
 says "a reboot comes next" 'then run: nvdriver vgpu step 2'
+says "the register is the menu of branches" '^  17.5 *\(550.144.02\)'
+says "with why a branch does not fit" '^  18.4 .* - branch 18 does not know this card'
+says "after them the majors that fit this card, release and kernel" '^Branches for .* on Proxmox VE 9 with this kernel: none'
 
 # The reboot, and what the programs leave.
 after_step1 "$root"
@@ -88,6 +91,25 @@ equals "nvdriver vgpu alone goes on with step 2" "$rc" 0
 [ "$rc" = 0 ] || sed 's/^/# /' out
 says "to the summary" 'The host is set up: driver 550.163.02, branch 17.6'
 says "which says how to attach" 'Hardware > Add > PCI Device'
+
+# The vendor's own helper is offered for newer branches, runs once its package is there, and once.
+root=$work/helper
+m_pve9_fresh "$root"
+python3 - "$root/nvdriver-commands.json" <<'END'
+import json, sys
+d = json.load(open(sys.argv[1]))
+d["commands"]["pve-nvidia-vgpu-helper setup"] = {"status": 0, "output": ""}
+json.dump(d, open(sys.argv[1], "w"))
+END
+for answer in y '' ; do
+	talk 'Which vGPU branch=>' 'dist-upgrade\)\?=>n' ${answer:+'Run the helper as well\?=>y'} 'Prepare this host now.*\?=>y' ${answer:+'Reboot now\?=>n'} \
+		-- --root "$root" --store "$work/store-helper" vgpu step 1
+	equals "step 1 with the vendor's helper ${answer:-again}" "$rc" 0
+	[ "$rc" = 0 ] || sed 's/^/# /' out
+	[ -z "$answer" ] || after_step1 "$root"
+done
+equals "after its package, and once" "$(grep -E 'install -y|vgpu-helper setup' "$root/nvdriver-commands.log" | sed 's/ .*//')" "$(printf 'apt-get\npve-nvidia-vgpu-helper')"
+root=$work/host
 
 # Another driver: the present one goes, step 1 follows, and step 2, for the kernel that runs is the one it needs.
 talk 'Your choice:=>2' 'Take the .*\?=>y' 'Which vGPU branch=>' 'Fetch and build that\?=>y' 'dist-upgrade\)\?=>n' 'Prepare this host now.*\?=>y' \

@@ -10,10 +10,10 @@ cd "$work" || exit 1
 
 nv() { run --root "$root" --store "$work/store" "$@"; }
 # What of the machine step 1 may touch; the log of commands is ours.
-tree() { (cd "$root" && find . ! -name nvdriver-commands.log \( -type f -exec sha256sum {} + -o -true \) -printf '%p %y %m %l\n' | LC_ALL=C sort); }
+tree() { (cd "$root" && find . ! -path './var/log*' ! -name nvdriver-commands.log \( -type f -exec sha256sum {} + -o -true \) -printf '%p %y %m %l\n' | LC_ALL=C sort); }
 # The files that differ from the copy, with their text.
 changes() { # BEFORE_DIR
-	(cd "$root" && find . -type f -newer "$work/stamp" ! -name nvdriver-commands.log ! -path './var/lib/nvdriver/*' | LC_ALL=C sort | while read -r f; do
+	(cd "$root" && find . -type f -newer "$work/stamp" ! -name nvdriver-commands.log ! -path './var/lib/nvdriver/*' ! -path './var/log/*' | LC_ALL=C sort | while read -r f; do
 		cmp -s "$f" "$1/$f" && continue
 		echo "--- $f"
 		cat "$f"

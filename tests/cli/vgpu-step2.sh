@@ -130,7 +130,7 @@ bind() {
 	ln -sfn "../../drivers/$3" "$1/sys/bus/pci/devices/$2/driver"
 }
 nv() { run --root "$root" --store "$work/store" "$@"; }
-tree() { (cd "$root" && find . ! -name 'nvdriver-commands.*' \( -type f -exec sha256sum {} + -o -true \) -printf '%p %y %m %l\n' | LC_ALL=C sort); }
+tree() { (cd "$root" && find . ! -path './var/log*' ! -name 'nvdriver-commands.*' \( -type f -exec sha256sum {} + -o -true \) -printf '%p %y %m %l\n' | LC_ALL=C sort); }
 json() { python3 -c 'import json,sys; d = json.load(open("out")); assert eval(sys.argv[1]), d' "$1"; }
 # runfile VERSION: one file of each version, packed once
 runfile() { [ -e "files/$(driver_name "$1")" ] || { mkdir -p files; driver "$1" "files/$(driver_name "$1")"; }; }

@@ -10,6 +10,7 @@ const struct ask_key ask_keys[] = {
 	{ "proceed", "apply what was shown" },
 	{ "dist_upgrade", "upgrade all packages first" },
 	{ "no_card", "go on although no card was found" },
+	{ "vendor_helper", "run Proxmox VE's own helper for NVIDIA vGPU as well" },
 	{ "card", "address or number of the card for vGPU" },
 	{ "unknown_card", "native, unlock or stop, for a card no table has" },
 	{ "branch", "vGPU branch to prepare for" },

@@ -166,6 +166,40 @@ const struct choice *choices_best(const struct choices *l)
 	return NULL;
 }
 
+int choices_majors(const struct choices *l, char **ret)
+{
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT(4096);
+	unsigned last = 0;
+
+	for (size_t i = 0; i < l->n; i++) {
+		unsigned major = catalog_major(l->v[i].driver->branch);
+
+		if (l->v[i].verdict != CHOICE_FITS || major == last)
+			continue;
+		(void)strbuf_printf(&b, "%s%u", b.len ? ", " : "", major);
+		last = major;
+	}
+	return strbuf_steal(&b, ret);
+}
+
+int choices_menu(const struct choices *l, struct strbuf *out)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		const struct catalog_driver *d = l->v[i].driver;
+		bool portal = strcmp(d->url_kind, "portal") == 0;
+
+		(void)strbuf_printf(out, "  %-6s (%s)", d->branch, d->version);
+		if (*d->menu_note)
+			(void)strbuf_printf(out, " [%s]", d->menu_note);
+		if (l->v[i].verdict != CHOICE_FITS)
+			(void)strbuf_printf(out, " - %s", l->v[i].reason);
+		else if (portal)
+			(void)strbuf_puts(out, " - from NVIDIA's portal, with --file or --url");
+		(void)strbuf_putc(out, '\n');
+	}
+	return strbuf_error(out);
+}
+
 const struct choice *choices_find(const struct choices *l, const char *branch)
 {
 	for (size_t i = 0; i < l->n; i++)

@@ -43,6 +43,11 @@ int choices_make(const struct catalog *c, const struct choice_request *q, struct
 const struct choice *choices_best(const struct choices *l);
 const struct choice *choices_find(const struct choices *l, const char *branch);
 
+/* "19, 18, 17": majors with a branch that fits, in the register's order; "" when none does. Caller frees. 0 or -ENOMEM. */
+int choices_majors(const struct choices *l, char **ret);
+/* A line for each branch of the register: version, note and why it does not fit. Appended. */
+int choices_menu(const struct choices *l, struct strbuf *out);
+
 /* -- the kernel that goes with it -- */
 
 enum kernel_verdict {

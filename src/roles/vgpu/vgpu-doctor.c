@@ -45,11 +45,12 @@ static void doctor_done(struct doctor *d)
 	json_decref(d->checks);
 }
 
-static int doctor_open(struct doctor *d, struct engine *en, struct err *e)
+static int doctor_open(struct doctor *d, struct engine *en, const char *gpu_db_beside, struct err *e)
 {
 	int r;
 
-	*d = (struct doctor){ .s = { .en = en, .dry_run = true }, .state = { .lock = LOCK_INIT } };
+	*d = (struct doctor){ .s = { .en = en, .gpu_db_beside = gpu_db_beside, .dry_run = true },
+			      .state = { .lock = LOCK_INIT } };
 	d->checks = json_array();
 	r = d->checks ? step1_open(&d->s, e) : err_oom(e);
 	if (r >= 0)
@@ -691,10 +692,11 @@ static const struct {
 	{ check_license, false },
 };
 
-static int look_at(struct engine *en, bool all, json_t **ret_checks, unsigned *ret_findings, struct err *e)
+static int look_at(struct engine *en, const char *gpu_db_beside, bool all, json_t **ret_checks,
+		   unsigned *ret_findings, struct err *e)
 {
 	_cleanup_(doctor_done) struct doctor d = { .state = { .lock = LOCK_INIT } };
-	int r = doctor_open(&d, en, e);
+	int r = doctor_open(&d, en, gpu_db_beside, e);
 
 	for (size_t i = 0; r >= 0 && i < ARRAY_LEN(checks); i++)
 		if ((all || checks[i].after_install) && checks[i].look(&d) < 0)
@@ -706,14 +708,16 @@ static int look_at(struct engine *en, bool all, json_t **ret_checks, unsigned *r
 	return 0;
 }
 
-int vgpu_doctor(struct engine *en, json_t **ret_checks, unsigned *ret_findings, struct err *e)
+int vgpu_doctor(struct engine *en, const char *gpu_db_beside, json_t **ret_checks, unsigned *ret_findings,
+		struct err *e)
 {
-	return look_at(en, true, ret_checks, ret_findings, e);
+	return look_at(en, gpu_db_beside, true, ret_checks, ret_findings, e);
 }
 
-int vgpu_verify(struct engine *en, json_t **ret_checks, unsigned *ret_findings, struct err *e)
+int vgpu_verify(struct engine *en, const char *gpu_db_beside, json_t **ret_checks, unsigned *ret_findings,
+		struct err *e)
 {
-	return look_at(en, false, ret_checks, ret_findings, e);
+	return look_at(en, gpu_db_beside, false, ret_checks, ret_findings, e);
 }
 
 /* -- status -- */
@@ -793,12 +797,12 @@ static json_t *in_use_json(const struct doctor *d)
 	return vgpu_in_use(d->s.en->host, &list) < 0 ? NULL : list ? jstrv(list) : json_array();
 }
 
-int vgpu_status(struct engine *en, json_t **ret, struct err *e)
+int vgpu_status(struct engine *en, const char *gpu_db_beside, json_t **ret, struct err *e)
 {
 	_cleanup_(doctor_done) struct doctor d = { .state = { .lock = LOCK_INIT } };
 	const struct catalog_driver *branch;
 	json_auto_t *license = NULL;
-	int r = doctor_open(&d, en, e);
+	int r = doctor_open(&d, en, gpu_db_beside, e);
 
 	if (r < 0)
 		return r;

@@ -2,7 +2,8 @@
 #pragma once
 
 /* The vGPU host as it is, and what is wrong with it, in the words of the person who has to mend it. Reads only; programs
- * are asked for a few facts, or answered from a captured machine's recording. */
+ * are asked for a few facts, or answered from a captured machine's recording. `gpu_db_beside`: a table of cards that lies
+ * beside the program, for those ours lacks; NULL = none. */
 
 #include "engine.h"
 
@@ -10,13 +11,15 @@
 
 /* { "step", "card", "support", "branch", "cards": [...], "driver": {...}, "iommu", "secure_boot", "key", "types": [...],
  *   "deployments": [group] } */
-int vgpu_status(struct engine *en, json_t **ret, struct err *e);
+int vgpu_status(struct engine *en, const char *gpu_db_beside, json_t **ret, struct err *e);
 
 /* Rows as report_doctor() gives them; *ret_findings counts warn and fail. */
-int vgpu_doctor(struct engine *en, json_t **ret_checks, unsigned *ret_findings, struct err *e);
+int vgpu_doctor(struct engine *en, const char *gpu_db_beside, json_t **ret_checks, unsigned *ret_findings,
+		struct err *e);
 
 /* The rows that have to be right once the driver is installed. */
-int vgpu_verify(struct engine *en, json_t **ret_checks, unsigned *ret_findings, struct err *e);
+int vgpu_verify(struct engine *en, const char *gpu_db_beside, json_t **ret_checks, unsigned *ret_findings,
+		struct err *e);
 
 /* What keeps the driver from working, in the text of `nvidia-smi vgpu`; NULL = nothing. `unlock`: it says "no supported
  * devices" of an unlocked card, and that is normal. Pure; static text. */

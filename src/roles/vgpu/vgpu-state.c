@@ -134,11 +134,15 @@ int vgpu_state_save(struct engine *en, const struct vgpu_state *s, struct err *e
 
 int vgpu_state_remove(struct engine *en, struct vgpu_state *s, struct err *e)
 {
+	json_auto_t *imported = json_incref(json_object_get(s->values, VGPU_IMPORTED));
 	_cleanup_close_ int dir = target_dir(en, s->target, false);
-	int r = dir < 0 ? dir : publish_unlink(dir, STATE_FILE);
+	int r;
 
 	(void)json_object_clear(s->values);
 	(void)json_array_clear(s->steps);
+	if (imported && json_object_set(s->values, VGPU_IMPORTED, imported) == 0)
+		return vgpu_state_save(en, s, e);
+	r = dir < 0 ? dir : publish_unlink(dir, STATE_FILE);
 	return r < 0 && r != -ENOENT ? err_errno(e, r, "cannot remove the state of %s", s->target) : 0;
 }
 

@@ -9,6 +9,8 @@
 
 #include <jansson.h>
 
+#define VGPU_IMPORTED "IMPORTED" /* key: the script's state file that was taken over */
+
 struct vgpu_state {
 	json_t *values; /* owned; object of text: "STEP", "VGPU_SUPPORT", … */
 	json_t *steps; /* owned; [{"step", "time", "result"}]: what was completed, in order */
@@ -25,7 +27,8 @@ int vgpu_state_set(struct vgpu_state *s, const char *key, const char *value); /*
 int vgpu_state_step(struct vgpu_state *s, const char *step, const char *result);
 
 int vgpu_state_save(struct engine *en, const struct vgpu_state *s, struct err *e);
-/* The very last act of a finished set-up. Absent is success. */
+/* The very last act of a finished set-up: all goes but the word that the script's state was taken over, for that happens once.
+ * Absent is success. */
 int vgpu_state_remove(struct engine *en, struct vgpu_state *s, struct err *e);
 
 /* The script's own file: KEY=VALUE lines, the last of equal keys winning. Unknown keys are kept; -ERR_VGPU_STATE names a

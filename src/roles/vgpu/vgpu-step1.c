@@ -13,6 +13,9 @@
 
 #include <string.h>
 
+#define HELPER	     "pve-nvidia-vgpu-helper"
+#define HELPER_MAJOR 18 /* branch from which it is meant */
+
 void step1_done(struct step1 *s)
 {
 	vgpu_machine_done(&s->machine);
@@ -274,10 +277,36 @@ struct choice_request step1_choice_request(const struct step1 *s, const char *ke
 	return q;
 }
 
+/* The register with what fits first said in a line; a wrong answer is asked again, three times in all. */
+static int ask_branch(const struct step1 *s, const struct choices *l, const struct choice *best,
+		      const struct choice **ret, struct err *e)
+{
+	_cleanup_(strbuf_done) struct strbuf menu = STRBUF_INIT(STRBUF_TEXT_MAX);
+	_cleanup_free_ char *majors = NULL, *answer = NULL;
+	const struct card *c = &s->cards.v[s->card];
+	int r;
+
+	if (choices_majors(l, &majors) < 0 || choices_menu(l, &menu) < 0)
+		return err_oom(e);
+	for (int tries = 0;; tries++) {
+		freep(&answer);
+		if (ask_text(s->ask, "branch", best->driver->branch, &answer,
+			     "%sBranches for %s on Proxmox VE %u with this kernel: %s\nWhich vGPU branch? "
+			     "[%s, %s] ",
+			     tries ? "" : strbuf_str(&menu), c->info.name ? c->info.name : "this card",
+			     s->machine.pve_major, *majors ? majors : "none", best->driver->branch,
+			     best->reason) < 0)
+			return err_oom(e);
+		err_done(e);
+		r = named_branch(l, answer, ret, e);
+		if (r >= 0 || !s->ask->prompt || tries == 2)
+			return r;
+	}
+}
+
 int step1_decide_branch(struct step1 *s, struct choices *l, const struct choice **ret, struct err *e)
 {
 	struct choice_request q = step1_choice_request(s, vgpu_machine_next_kernel(&s->machine));
-	_cleanup_free_ char *answer = NULL;
 	const struct choice *pick;
 	int r;
 
@@ -287,12 +316,7 @@ int step1_decide_branch(struct step1 *s, struct choices *l, const struct choice 
 	if (!pick && !s->branch_wanted)
 		return err_set(e, ERR_VGPU_KERNEL, "no branch fits this card on Proxmox VE %s",
 			       s->machine.pve_version);
-	if (s->branch_wanted)
-		answer = strdup(s->branch_wanted);
-	else if (ask_text(s->ask, "branch", pick->driver->branch, &answer, "Which vGPU branch? [%s, %s] ",
-			  pick->driver->branch, pick->reason) < 0)
-		return err_oom(e);
-	r = answer ? named_branch(l, answer, &pick, e) : err_oom(e);
+	r = s->branch_wanted ? named_branch(l, s->branch_wanted, &pick, e) : ask_branch(s, l, pick, &pick, e);
 	if (r < 0)
 		return r;
 	s->driver = pick->driver;
@@ -388,6 +412,45 @@ static int decide_unlock(struct step1 *s, struct err *e)
 	return r ? 0 : err_set(e, ERR_DECLINED, "the unlock components are not wanted");
 }
 
+static int is_available(const struct step1 *s, const char *package, struct err *e);
+
+/* Its own questions need a terminal, and what it does is not ours to take back: only a plain yes runs it. */
+static int decide_helper(struct step1 *s, struct err *e)
+{
+	int r = 0;
+
+	if (s->helper_done || s->dry_run || s->machine.pve_major < 8 || !s->driver ||
+	    catalog_major(s->driver->branch) < HELPER_MAJOR)
+		return 0;
+	if (!vgpu_machine_has_package(&s->machine, HELPER))
+		r = is_available(s, HELPER, e);
+	else
+		r = 1;
+	if (r <= 0)
+		return r;
+	r = ask_yes(s->ask, "vendor_helper", false,
+		    "Proxmox VE has a helper of its own for branches 18.0 and newer (" HELPER
+		    " setup). Step 1 does "
+		    "what it does, and can take that back.\nRun the helper as well? ");
+	s->helper = r > 0;
+	return r < 0 ? err_oom(e) : 0;
+}
+
+int step1_run_helper(struct step1 *s, struct err *e)
+{
+	_cleanup_(err_done) struct err own = ERR_INIT;
+	_cleanup_(spawn_done) struct spawn run = SPAWN_INIT(HELPER);
+
+	spawn_argv(&run, HELPER, "setup", NULL);
+	run.attached = true;
+	if (tools_run(s->en->host, &run, &own) >= 0)
+		return 1;
+	return note(s, "%s setup did not end well: %s", HELPER, own.reason ? own.reason : "no reason given") <
+		       0
+		   ? err_oom(e)
+		   : 0;
+}
+
 int step1_decide(struct step1 *s, struct err *e)
 {
 	int r = step1_decide_card(s, e);
@@ -406,6 +469,8 @@ int step1_decide(struct step1 *s, struct err *e)
 		return r;
 	r = ask_yes(s->ask, "dist_upgrade", false, "Upgrade all packages first (apt dist-upgrade)? ");
 	s->dist_upgrade = r > 0;
+	if (r >= 0)
+		r = decide_helper(s, e);
 	if (r >= 0 && s->machine.subscription == TRI_UNKNOWN)
 		r = note(
 		    s,
@@ -518,7 +583,6 @@ static int want_headers(const struct step1 *s, char ***list, const char *release
 
 static int wanted_packages(const struct step1 *s, char ***ret, struct err *e)
 {
-	static const char helper[] = "pve-nvidia-vgpu-helper";
 	struct unlock_request unlock = step1_unlock(s);
 	int r = 0;
 
@@ -534,11 +598,11 @@ static int wanted_packages(const struct step1 *s, char ***ret, struct err *e)
 	r = want_headers(s, ret, s->machine.kernel, e);
 	if (r >= 0 && s->kernel.verdict == KERNEL_KEEP)
 		r = want_headers(s, ret, vgpu_machine_next_kernel(&s->machine), e);
-	if (r < 0 || s->machine.pve_major < 8 || vgpu_machine_has_package(&s->machine, helper))
+	if (r < 0 || s->machine.pve_major < 8 || vgpu_machine_has_package(&s->machine, HELPER))
 		return r;
-	r = is_available(s, helper, e);
+	r = is_available(s, HELPER, e);
 	if (r > 0)
-		r = want(s, ret, helper) < 0 ? err_oom(e) : 0;
+		r = want(s, ret, HELPER) < 0 ? err_oom(e) : 0;
 	return r;
 }
 
@@ -625,8 +689,32 @@ static int build_unlock_config(struct step1 *s, struct plan *p, struct err *e)
 	return s->has_card && s->support == CARD_UNLOCK ? unlock_add_config(&q, p, e) : 0;
 }
 
+/* Proxmox VE has one package for the whole signed chain from 8.1 on. It stays when the rest is taken back: the machine
+ * boots through it. */
+static int add_signed_chain(struct step1 *s, struct plan *p, struct err *e)
+{
+	static const char whole[] = "proxmox-secure-boot-support";
+	_cleanup_strv_ char **packages = NULL;
+	int r = 0;
+
+	if (catalog_compare(s->machine.pve_version, "8.1") >= 0)
+		r = vgpu_machine_has_package(&s->machine, whole) ? 1 : is_available(s, whole, e);
+	if (r < 0)
+		return r;
+	for (const char *const *w = r > 0 ? WORDS(whole) : WORDS("shim-signed", "grub-efi-amd64-signed"); *w;
+	     w++)
+		if (want(s, &packages, *w) < 0)
+			return err_oom(e);
+	return packages && add_install(p, packages, false, "install the signed boot loaders") < 0 ? err_oom(e)
+												  : 0;
+}
+
 static int build_secureboot(struct step1 *s, struct plan *p, struct err *e)
 {
+	int r = s->machine.secureboot.secure_boot == TRI_YES ? add_signed_chain(s, p, e) : 0;
+
+	if (r < 0)
+		return r;
 	return mok_add_ops(&s->machine, s->mok, s->mok_hash, p, e);
 }
 

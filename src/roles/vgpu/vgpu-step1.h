@@ -24,6 +24,7 @@ struct step1 {
 	    gpu_db_beside; /* borrowed; a table that merely lies there: only for cards ours lacks; NULL = none */
 	bool dry_run;
 	bool unsupported; /* the person wants an older card on branch 17 */
+	bool helper_done; /* the vendor's own helper was run here before */
 
 	struct vgpu_machine machine;
 	struct cards cards;
@@ -36,6 +37,7 @@ struct step1 {
 	const struct catalog_driver *driver; /* the branch prepared for; NULL without a card */
 	struct kernel_choice kernel;
 	bool dist_upgrade, passthrough, iommu_pt;
+	bool helper; /* run the vendor's own helper once its package is there */
 	enum mok_state mok;
 	char *mok_password, *mok_hash; /* owned; NULL unless a key is queued */
 	char **notes; /* owned strv: what the person should know */
@@ -58,6 +60,10 @@ struct choice_request step1_choice_request(const struct step1 *s, const char *ke
 struct unlock_request step1_unlock(const struct step1 *s);
 /* Is the driver patched: for an unlock card, and for one that branch 17 dropped? */
 bool step1_needs_patch(const struct step1 *s);
+
+/* Runs Proxmox VE's own helper for NVIDIA vGPU; it talks to the person. 1 = done; 0 = it failed or is not there, which a note
+ * tells. */
+int step1_run_helper(struct step1 *s, struct err *e);
 
 struct step1_group {
 	const char *name; /* "boot": in the deployment's meta data, and in "remove_boot" */
