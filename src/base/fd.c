@@ -4,9 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -179,6 +182,21 @@ int fd_reopen(int fd, int flags)
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	r = open(path, flags | O_CLOEXEC);
 	return r < 0 ? -errno : r;
+}
+
+int fd_real_path(int fd, char **ret)
+{
+	char link[64], path[PATH_MAX];
+	ssize_t n;
+
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, path, sizeof(path));
+	if (n < 0)
+		return -errno;
+	if ((size_t)n == sizeof(path))
+		return -ENAMETOOLONG;
+	*ret = strndup(path, (size_t)n);
+	return *ret ? 0 : -ENOMEM;
 }
 
 int copy_fd_plain(int from_fd, int to_fd)

@@ -23,6 +23,10 @@ int dir_open_at(int dirfd,
 		const char *path); /* O_RDONLY|O_DIRECTORY|O_CLOEXEC|O_NOFOLLOW on the last component */
 int fd_reopen(int fd, int flags); /* through /proc/self/fd */
 
+/* The path of what is open, links resolved, as the kernel tells it (proc(5), /proc/self/fd): for other programs, which
+ * need one. Within another mount namespace it starts at that namespace's root. *ret caller frees; -errno, -ENAMETOOLONG. */
+int fd_real_path(int fd, char **ret);
+
 /* Copy all bytes of a regular file: reflink, else copy_file_range, else read/write.
  * `to_fd` must be empty; both file positions are left alone. ret_method (may be NULL) says which: "reflink", "copy_file_range", "copy". */
 int copy_fd(int from_fd, int to_fd, const char **ret_method);

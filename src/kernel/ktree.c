@@ -141,21 +141,6 @@ static int need_digest(int tree_fd, const char *tree, const char *path, char out
 	return r < 0 ? err_errno(e, r, "reading %s/%s", tree, path) : 0;
 }
 
-/* The directory's path as the tools must be given it, links resolved. */
-static int real_path(int fd, char **ret)
-{
-	char link[64], buf[PATH_MAX];
-	ssize_t n;
-
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, buf, sizeof(buf) - 1);
-	if (n < 0)
-		return -errno;
-	buf[n] = '\0';
-	*ret = strdup(buf);
-	return *ret ? 0 : -ENOMEM;
-}
-
 static int dir_at(int root_fd, const char *path, int *ret_fd, char **ret_real)
 {
 	_cleanup_close_ int fd = path_open_at(root_fd, path, O_RDONLY | O_DIRECTORY, 0, PATH_IN_ROOT);
@@ -163,7 +148,7 @@ static int dir_at(int root_fd, const char *path, int *ret_fd, char **ret_real)
 
 	if (fd < 0)
 		return fd;
-	r = real_path(fd, ret_real);
+	r = fd_real_path(fd, ret_real);
 	if (r < 0)
 		return r;
 	*ret_fd = TAKE_FD(fd);

@@ -127,19 +127,16 @@ int depot_open(struct store *store, struct depot *ret, struct err *e)
 
 int depot_subdir(struct depot *d, const char *name, char **ret, struct err *e)
 {
-	_cleanup_free_ char *link = str_printf("/proc/self/fd/%d", d->dir_fd), *path = NULL;
-	char top[4096];
-	ssize_t n;
+	_cleanup_free_ char *top = NULL, *path = NULL;
+	int r;
 
-	if (!link)
-		return err_oom(e);
 	if (mkdirat(d->dir_fd, name, 0755) < 0 && errno != EEXIST)
 		return err_errno(e, -errno, "cannot make %s/%s", d->dir_path, name);
 	/* Other programs need the whole path, whatever the store was called on the command line. */
-	n = readlink(link, top, sizeof(top) - 1);
-	if (n < 0)
-		return err_errno(e, -errno, "finding the path of %s", d->dir_path);
-	path = str_printf("%.*s/%s", (int)n, top, name);
+	r = fd_real_path(d->dir_fd, &top);
+	if (r < 0)
+		return err_errno(e, r, "finding the path of %s", d->dir_path);
+	path = str_printf("%s/%s", top, name);
 	if (!path)
 		return err_oom(e);
 	*ret = TAKE_PTR(path);

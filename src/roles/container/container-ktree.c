@@ -138,28 +138,48 @@ static int check_copy(int root_fd, const char *output, struct err *e)
 			     output);
 }
 
-/* tree->source and ->output are paths as the node sees them. */
+/* What a path of the kernel's, as fd_real_path() tells it, is called below the root. */
+static int below_root(int root_fd, const char *path, const char **ret, struct err *e)
+{
+	_cleanup_free_ char *root = NULL;
+	size_t n;
+	int r = fd_real_path(root_fd, &root);
+
+	if (r < 0)
+		return err_errno(e, r, "finding the path of the node's root");
+	n = strcmp(root, "/") == 0 ? 0 : strlen(root);
+	if (strncmp(path, root, n) != 0 || path[n] != '/')
+		return err_set(e, ERR_KTREE_INVALID, "%s does not lie below the node's root %s", path, root);
+	*ret = path + n + 1;
+	return 0;
+}
+
 static int copy_tree(struct store *store, const struct host *node, const struct ktree *tree, struct err *e)
 {
 	_cleanup_(store_stage_done) struct store_stage st = STORE_STAGE_INIT;
 	_cleanup_close_ int root = -EBADF;
-	_cleanup_free_ char *source = NULL;
+	_cleanup_free_ char *relocated = NULL;
+	const char *source, *output;
 	char identity[65];
 	int r;
 
 	if (!store)
 		return err_set(e, ERR_STORE_MISSING,
 			       "%s is not visible here, and there is no store to copy it to", tree->output);
-	r = store_stage_begin_root(store, &st, &root, e);
+	r = below_root(node->root_fd, tree->source, &source, e);
 	if (r == 0)
-		r = copy_into(node->root_fd, tree->source + 1, root, e);
+		r = below_root(node->root_fd, tree->output, &output, e);
 	if (r == 0)
-		r = copy_into(node->root_fd, tree->output + 1, root, e);
+		r = store_stage_begin_root(store, &st, &root, e);
 	if (r == 0)
-		r = check_copy(root, tree->output + 1, e);
+		r = copy_into(node->root_fd, source, root, e);
 	if (r == 0)
-		r = source_relocate_headers(root, tree->output + 1, &source, e);
-	return r < 0 ? r : ktree_import(&st, tree->release, source, tree->output + 1, NULL, identity, e);
+		r = copy_into(node->root_fd, output, root, e);
+	if (r == 0)
+		r = check_copy(root, output, e);
+	if (r == 0)
+		r = source_relocate_headers(root, output, &relocated, e);
+	return r < 0 ? r : ktree_import(&st, tree->release, relocated, output, NULL, identity, e);
 }
 
 static int from_store(struct search *s, struct ktree **ret, struct err *e)

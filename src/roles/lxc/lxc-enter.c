@@ -289,19 +289,17 @@ int lxc_read_beneath(int root_fd, const char *path, size_t max_bytes, char **ret
 int lxc_resolve_beneath(int root_fd, const char *path, char **ret_name, struct stat *ret)
 {
 	_cleanup_close_ int at = path_open_at(root_fd, path, O_PATH, 0, PATH_IN_ROOT);
-	char link[32], target[4096];
+	_cleanup_free_ char *target = NULL;
 	const char *slash;
-	ssize_t n;
+	int r;
 
 	if (at < 0)
 		return at;
 	if (ret && fstat(at, ret) < 0)
 		return -errno;
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", at);
-	n = readlink(link, target, sizeof(target) - 1);
-	if (n < 0)
-		return -errno;
-	target[n] = '\0';
+	r = fd_real_path(at, &target);
+	if (r < 0)
+		return r;
 	slash = strrchr(target, '/');
 	*ret_name = strdup(slash ? slash + 1 : target);
 	return *ret_name ? 0 : -ENOMEM;

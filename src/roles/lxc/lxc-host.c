@@ -205,17 +205,11 @@ static char *library_version(const struct host *h, const char *dir)
 {
 	_cleanup_free_ char *path = str_printf("%s/libnvidia-ml.so.1", dir);
 	_cleanup_close_ int fd = path ? path_open_at(h->root_fd, path, O_PATH, 0, PATH_IN_ROOT) : -ENOMEM;
-	char link[32], target[4096];
+	_cleanup_free_ char *target = NULL;
 	const char *so;
-	ssize_t n;
 
-	if (fd < 0)
+	if (fd < 0 || fd_real_path(fd, &target) < 0)
 		return NULL;
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, target, sizeof(target) - 1);
-	if (n < 0)
-		return NULL;
-	target[n] = '\0';
 	so = strstr(target, "libnvidia-ml.so.");
 	so = so ? so + strlen("libnvidia-ml.so.") : "";
 	return strchr(so, '.') && version_is_valid(so) ? strdup(so) : NULL;

@@ -77,6 +77,24 @@ static void copies_are_whole(void **state _unused_)
 	free(big);
 }
 
+static void the_path_of_what_is_open(void **state _unused_)
+{
+	_cleanup_(testdir_done) struct testdir t;
+	_cleanup_free_ char *top = NULL, *sub = NULL, *want = NULL, *none = NULL;
+	_cleanup_close_ int fd = -EBADF;
+
+	testdir_make(&t);
+	assert_int_equal(mkdirat(t.fd, "d", 0755), 0);
+	assert_int_equal(symlinkat("d", t.fd, "link"), 0);
+	fd = openat(t.fd, "link", O_PATH | O_CLOEXEC);
+	assert_int_equal(fd_real_path(t.fd, &top), 0);
+	assert_int_equal(fd_real_path(fd, &sub), 0);
+	assert_true(asprintf(&want, "%s/d", top) > 0);
+	assert_string_equal(sub, want);
+	assert_int_equal(fd_real_path(-1, &none), -ENOENT);
+	assert_null(none);
+}
+
 static void buffers_stick_to_their_first_error(void **state _unused_)
 {
 	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT(8);
@@ -267,6 +285,6 @@ static void elf_survives_damage(void **state _unused_)
 }
 
 TEST_MAIN(cmocka_unit_test(reading_is_bounded), cmocka_unit_test(reading_exactly),
-	  cmocka_unit_test(copies_are_whole), cmocka_unit_test(buffers_stick_to_their_first_error),
-	  cmocka_unit_test(vectors), cmocka_unit_test(messages), cmocka_unit_test(progress_lines),
-	  cmocka_unit_test(elf_survives_damage))
+	  cmocka_unit_test(copies_are_whole), cmocka_unit_test(the_path_of_what_is_open),
+	  cmocka_unit_test(buffers_stick_to_their_first_error), cmocka_unit_test(vectors),
+	  cmocka_unit_test(messages), cmocka_unit_test(progress_lines), cmocka_unit_test(elf_survives_damage))
