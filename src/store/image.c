@@ -8,6 +8,7 @@
 #include "fd.h"
 #include "publish.h"
 #include "spawn.h"
+#include "verity.h"
 
 #include <fcntl.h>
 #include <linux/loop.h>
@@ -53,7 +54,7 @@ static int image_record(struct store *s, const char *id, const struct store_stag
 			    fd = openat(st->dir_fd, STORE_STAGED_IMAGE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	_cleanup_free_ char *name = record_name(id);
 	json_auto_t *record = NULL;
-	char sha256[SHA256_HEX_SIZE];
+	char sha256[SHA256_HEX_SIZE], verity[VERITY_HEX_SIZE];
 	struct stat sb;
 	int r = 0;
 
@@ -65,8 +66,10 @@ static int image_record(struct store *s, const char *id, const struct store_stag
 		r = sha256_fd_hex(fd, sha256);
 	if (r < 0)
 		return err_errno(e, r, "cannot read the image of tree %s", id);
-	record =
-	    json_pack("{s:s, s:s, s:I}", "tree", id, "sha256", sha256, "size_bytes", (json_int_t)sb.st_size);
+	/* Whether the file system can is its own matter. */
+	(void)verity_enable(fd);
+	record = json_pack("{s:s, s:s, s:I, s:s*}", "tree", id, "sha256", sha256, "size_bytes",
+			   (json_int_t)sb.st_size, "verity", verity_digest(fd, verity) < 0 ? NULL : verity);
 	return record && name ? store_record_write(images, name, record, 0644, e) : err_oom(e);
 }
 
@@ -110,6 +113,8 @@ static int image_check(struct store *s, const char *id, int fd, struct err *e)
 	if (r < 0)
 		return err_wrap(e, "image of tree %s", id);
 	r = sha256_fd_hex(fd, sha256);
+	if (r == -EIO) /* a bad disk, or fs-verity's answer to changed bytes */
+		return err_set(e, ERR_STORE_DAMAGED, "the image of tree %s cannot be read whole", id);
 	if (r < 0)
 		return err_errno(e, r, "cannot read the image of tree %s", id);
 	want = json_string_value(json_object_get(record, "sha256"));

@@ -125,8 +125,10 @@ int store_tree_verify(struct store *s, const char *id, enum store_verify how, js
 int store_tree_verify_below(struct store *s, const char *id, const char *dir, struct err *e);
 
 /* An immutable EROFS image of the tree's payload as images/<id>.erofs, the same bytes from the same tree wherever it
- * is built with one version of mkfs.erofs, and images/<id>.json: {"tree", "sha256", "size_bytes"}. 1 = built now, 0 = there
- * already. Runs mkfs.erofs (ERR_TOOL_MISSING). A view made from a driver's tree has an image by being a tree itself. */
+ * is built with one version of mkfs.erofs, and images/<id>.json: {"tree", "sha256", "size_bytes", "verity"}. Where the
+ * file system has fs-verity nobody can change the image from then on, and "verity" is the digest it is held to. 1 = built
+ * now, 0 = there already. Runs mkfs.erofs (ERR_TOOL_MISSING). A view made from a driver's tree has an image by being a
+ * tree itself. */
 int store_image_build(struct store *s, const char *id, struct err *e);
 /* A descriptor of the image once all its bytes match its record, else ERR_STORE_DAMAGED; ERR_STORE_MISSING when there is
  * none. ret_fd may be NULL. */

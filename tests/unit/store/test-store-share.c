@@ -6,6 +6,7 @@
 
 #include "digest.h"
 #include "spawn.h"
+#include "verity.h"
 #include "store-internal.h"
 
 #include <linux/capability.h>
@@ -319,7 +320,8 @@ static void damaged_images_are_not_mounted(void **state _unused_)
 	assert_int_equal(store_image_build(s, id, &e), 1);
 	assert_int_equal(store_image_build(s, id, &e), 0);
 	path = store_object_path(s, STORE_IMAGE, id);
-	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_int_equal(unlink(path), 0); /* with fs-verity it could not be changed */
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
 	assert_int_equal(pwrite(fd, "z", 1, 4000), 1);
 	close(fd);
 	for (enum store_share how = SHARE_AUTO; how <= SHARE_EROFS; how++) {
@@ -331,6 +333,39 @@ static void damaged_images_are_not_mounted(void **state _unused_)
 	assert_int_equal(unlink(record), 0);
 	assert_true(store_image_open(s, id, NULL, &e) < 0);
 	assert_slug(&e, "store-damaged");
+	store_freep(&s);
+	testdir_done(&t);
+}
+
+/* Where the file system has fs-verity, root itself cannot change an image; elsewhere the record promises nothing. */
+static void images_cannot_be_changed(void **state _unused_)
+{
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_(store_freep) struct store *s = NULL;
+	_cleanup_close_ int dir = -EBADF, fd = -EBADF, writer = -EBADF;
+	_cleanup_free_ char *path = NULL, *name = NULL;
+	json_auto_t *record = NULL;
+	char id[65], held[VERITY_HEX_SIZE];
+	struct testdir t;
+
+	NEEDS(has_tool("mkfs.erofs"), "mkfs.erofs is not installed");
+	testdir_make(&t);
+	s = bed(&t);
+	tree_put(s, "x", id, 1);
+	assert_int_equal(store_image_build(s, id, &e), 1);
+	assert_ok(store_image_open(s, id, &fd, &e), &e);
+	dir = openat(s->dir_fd, "images", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(asprintf(&name, "%s.json", id) > 0);
+	assert_ok(store_record_read(dir, name, &record, &e), &e);
+	path = store_object_path(s, STORE_IMAGE, id);
+	if (verity_digest(fd, held) == 0) {
+		assert_string_equal(json_string_value(json_object_get(record, "verity")), held);
+		writer = open(path, O_RDWR | O_CLOEXEC);
+		assert_true(writer < 0 && errno == EPERM);
+	} else {
+		assert_null(json_object_get(record, "verity"));
+		assert_int_equal(verity_enable(fd), -EOPNOTSUPP);
+	}
 	store_freep(&s);
 	testdir_done(&t);
 }
@@ -532,6 +567,7 @@ int main(void)
 		cmocka_unit_test(auto_takes_the_cheapest_that_is_safe),
 		cmocka_unit_test(without_the_right_to_mount),
 		cmocka_unit_test(damaged_images_are_not_mounted),
+		cmocka_unit_test(images_cannot_be_changed),
 		cmocka_unit_test(images_have_the_same_bytes_everywhere),
 		cmocka_unit_test(images_come_and_go_with_their_record),
 		cmocka_unit_test(mounts_in_use_stay),
