@@ -21,7 +21,7 @@ struct lxc_opts {
 	bool all, no_toolkit, container_toolkit, keep_runfile, apt_clean, replace_packages, graphics, mig,
 	    compat32, imex, nvswitch, no_extras;
 	bool allow_no_host_driver, allow_missing_devices, rollback, no_rollback, force, debug, fix, cuda_init,
-	    boot, compat, no_compat;
+	    boot, wait, compat, no_compat;
 };
 
 #define O(field) offsetof(struct lxc_opts, field)
@@ -144,6 +144,8 @@ static const struct opt sync_options[] = {
 	{ "boot", 0, NULL,
 	  "before containers start: modules, nodes, mounts, configurations; starts and fetches nothing",
 	  OPT_FLAG, O(boot) },
+	{ "wait", 0, NULL, "first wait until the driver that is being loaded has started", OPT_FLAG,
+	  O(wait) },
 	{ 0 },
 };
 static const struct opt undo_options[] = {
@@ -550,6 +552,20 @@ static int rollback_cmd(struct app *app, void *opts, int argc, char **argv, stru
 	return 0;
 }
 
+/* A driver that was unloaded again while we waited leaves nothing to do. */
+static int sync_do(const struct lxc_opts *o, struct lxc *x, json_t *report, struct err *e)
+{
+	int r = 1;
+
+	if (o->boot)
+		return lxc_sync_boot(x, report, e);
+	if (o->wait)
+		r = lxc_driver_wait(x, e);
+	if (r == 0)
+		(void)json_object_set_new(report, "result", json_string("no driver is loaded"));
+	return r > 0 ? lxc_sync(x, o->prepare, report, e) : r;
+}
+
 static int sync_cmd(struct app *app, void *opts, int argc, char **argv _unused_, struct err *e)
 {
 	const struct lxc_opts *o = opts;
@@ -567,7 +583,7 @@ static int sync_cmd(struct app *app, void *opts, int argc, char **argv _unused_,
 	if (o->boot)
 		app->engine->offline = true;
 	if (r >= 0)
-		r = o->boot ? lxc_sync_boot(run.x, report, e) : lxc_sync(run.x, o->prepare, report, e);
+		r = sync_do(o, run.x, report, e);
 	if (r >= 0 && app->json)
 		return out_json("lxc-sync", report) < 0 ? 1 : r;
 	if (r >= 0)
@@ -634,7 +650,8 @@ CMD(lxc_sync, "sync", "bring every managed container to the host's driver", NULL
     "included, by one rename. The earlier one stays for rollback.\n\n"
     "lxc install writes a unit, nvidia-gpu-init.service, that calls it with --boot before containers start: "
     "what a boot "
-    "takes away (nodes, mounts, numbers of devices) is there again then.",
+    "takes away (nodes, mounts, numbers of devices) is there again then. With udev a second one, "
+    "nvidia-gpu-sync.service, calls it with --wait whenever the driver's module was loaded.",
     sync_options, sync_cmd);
 CMD(lxc_rollback, "rollback", "undo the last change of containers", "[ID]...", 0, -1,
     "With ids the last installation into each is taken back. With --all the shared directory turns back to "

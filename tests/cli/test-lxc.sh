@@ -228,6 +228,7 @@ if command -v systemd-analyze >/dev/null && systemd-analyze --version >/dev/null
 else
 	skip "systemd accepts the unit" "no systemd-analyze"
 fi
+check "without udev there is no watch" test ! -e "${unit%init*}sync.service"
 touch -d '2001-01-01' "$unit"
 lxc devices 101
 equals "a second run leaves it" "$(stat -c %Y "$unit")" "$(date -d 2001-01-01 +%s)"
@@ -238,6 +239,38 @@ equals "what it runs makes the nodes, with the numbers of this boot" "$(stat -c 
 equals "and says that the driver is not in the store, without asking for it elsewhere" "$rc" 6
 lxc remove 101
 check "the last container takes the unit away" test ! -e "$unit" -a ! -L "$wants"
+
+# -- the watch: who loads another driver while containers run --
+machine
+watch=$root/etc/systemd/system/nvidia-gpu-sync.service
+rules=$root/etc/udev/rules.d/71-nvdriver-lxc.rules
+mkdir -p "$root/etc/systemd/system" "$root/etc/udev"
+lxc devices 101
+equals "a unit that brings a new driver to containers" "$(grep -c '^ExecStart=/.* lxc sync --wait' "$watch")" 1
+check "and the rule that starts it" grep -q 'KERNEL=="nvidia|nvidia_uvm".*nvidia-gpu-sync.service' "$rules"
+if command -v systemd-analyze >/dev/null && systemd-analyze --version >/dev/null 2>&1; then
+	systemd-analyze verify --man=no "$watch" >"$work/analyze" 2>&1
+	equals "systemd accepts it" "$? $(grep -v 'Failed to set up mount unit\|/proc/self/mountinfo' "$work/analyze")" "0 "
+fi
+mkdir -p "$root/sys/module/nvidia"
+echo coming >"$root/sys/module/nvidia/initstate"
+sed -i 's/^node-wait.*/node-wait = 60/; $anode-poll-ms = 100' "$root/etc/nvdriver/nvdriver.conf"
+"$NVDRIVER" --root "$root" lxc sync --wait --offline >"$work/waiting" 2>&1 &
+waiting=$!
+sleep 0.5
+check "a module that is starting is waited for" kill -0 $waiting
+echo live >"$root/sys/module/nvidia/initstate"
+wait $waiting
+equals "then it goes on" "$? $(grep -c 'driver 535.261.03' "$work/waiting")" "6 1"
+rm "$root/proc/driver/nvidia/version"
+rm -r "$root/sys/module"
+lxc sync --wait
+equals "a driver that is gone again is nothing to do" "$rc $(cat "$work/out")" "0 no driver is loaded "
+lxc remove 101
+check "the last container takes both away" test ! -e "$watch" -a ! -e "$rules"
+
+machine
+mkdir -p "$root/etc/systemd/system"
 printf '[Unit]\nBefore=pve-guests.service\n[Service]\nType=oneshot\nExecStart=/usr/bin/nvidia-smi\n' >"$unit"
 cp "$unit" "$work/unit.before"
 lxc devices 101

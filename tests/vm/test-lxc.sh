@@ -3,7 +3,7 @@
 #
 # LXC containers on a systemd host with cgroup v2 alone and the real driver loaded, on a simulated A100: what NVML says in a
 # container without passthrough, with it, and with the user space of another version; and that `lxc sync` sets it right in a
-# container that runs all the time. Run files are packed from the real files of two versions.
+# container that runs all the time, called by hand or by the announcement of the module. An image on a file system with fs-verity. Run files are packed from the real files of two versions.
 . "$(dirname "$0")/lib.sh"
 . "$VM_DIR/lib/driver.sh"
 . "$VM_DIR/lib/system.sh"
@@ -71,7 +71,7 @@ mapfile -t shares < <(
 )
 # Memory above 1.5 GiB is hidden from the kernel: the simulated card's registers lie there.
 GUEST_MEMORY=2048
-GUEST_TIMEOUT=600
+GUEST_TIMEOUT=900
 SYSTEM_MODULES="drm drm_kms_helper video ipmi_msghandler ipmi_devintf erofs loop veth"
 tap_guest lxc < <(system_run lxc "$bed" "mem=1536M" "${shares[@]}")
 tap_done

@@ -2,6 +2,7 @@
 #include "lxc-boot.h"
 
 #include "fd.h"
+#include "interrupt.h"
 #include "jutil.h"
 #include "kmods.h"
 #include "log.h"
@@ -22,9 +23,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#define UNIT_PATH "etc/systemd/system/" LXC_BOOT_UNIT
-#define WANTS	  "etc/systemd/system/multi-user.target.wants/" LXC_BOOT_UNIT
-#define UNIT_MAX  ((size_t)64 << 10)
+#define UNITS	    "etc/systemd/system/"
+#define UNIT_PATH   UNITS LXC_BOOT_UNIT
+#define WANTS	    UNITS "multi-user.target.wants/" LXC_BOOT_UNIT
+#define RULES_PATH  "etc/udev/rules.d/" LXC_WATCH_RULES
+#define UNIT_MAX    ((size_t)64 << 10)
+#define UVM_WAIT_MS 10000
+#define MANAGERS    "pve-guests.service lxc.service incus.service lxd.service"
 
 /* -- the unit -- */
 
@@ -42,6 +47,16 @@ static void argument(struct strbuf *out, const char *s)
 	(void)strbuf_putc(out, '"');
 }
 
+static void exec_start(const char *program, const char *words, const char *store, struct strbuf *out)
+{
+	(void)strbuf_printf(out, "ExecStart=%s %s", program, words);
+	if (store) {
+		(void)strbuf_puts(out, " --store");
+		argument(out, store);
+	}
+	(void)strbuf_putc(out, '\n');
+}
+
 int lxc_boot_unit_text(const char *program, const char *store, struct strbuf *out)
 {
 	(void)strbuf_puts(out,
@@ -51,22 +66,38 @@ int lxc_boot_unit_text(const char *program, const char *store, struct strbuf *ou
 			  "Documentation=man:nvdriver-lxc(8)\n"
 			  "After=local-fs.target systemd-modules-load.service systemd-tmpfiles-setup.service "
 			  "nvdriver-recover.service pve-cluster.service\n"
-			  "Before=pve-guests.service lxc.service incus.service lxd.service\n"
+			  "Before=" MANAGERS "\n"
 			  "\n"
 			  "[Service]\n"
 			  "Type=oneshot\n"
 			  "RemainAfterExit=yes\n"
-			  "TimeoutStartSec=300\n"
-			  "ExecStart=");
-	(void)strbuf_puts(out, program);
-	(void)strbuf_puts(out, " lxc sync --boot");
-	if (store) {
-		(void)strbuf_puts(out, " --store");
-		argument(out, store);
-	}
-	(void)strbuf_puts(out, "\n\n[Install]\nWantedBy=multi-user.target\n");
+			  "TimeoutStartSec=300\n");
+	exec_start(program, "lxc sync --boot", store, out);
+	(void)strbuf_puts(out, "\n[Install]\nWantedBy=multi-user.target\n");
 	return strbuf_error(out);
 }
+
+int lxc_watch_unit_text(const char *program, const char *store, struct strbuf *out)
+{
+	(void)strbuf_puts(out, "# Written by nvdriver lxc install; taken away with the last container.\n"
+			       "[Unit]\n"
+			       "Description=The host's new NVIDIA driver for containers\n"
+			       "Documentation=man:nvdriver-lxc(8)\n"
+			       "After=" LXC_BOOT_UNIT " " MANAGERS "\n"
+			       "\n"
+			       "[Service]\n"
+			       "Type=oneshot\n"
+			       "TimeoutStartSec=3600\n");
+	exec_start(program, "lxc sync --wait", store, out);
+	return strbuf_error(out);
+}
+
+/* Files of the kernel's own file systems are changed without anybody who watches files being told; a module that is loaded is
+ * announced. systemd starts what a device wants, and asks for no program that would wait in udev. */
+const char lxc_watch_rules[] =
+    "# Written by nvdriver lxc install; taken away with the last container.\n"
+    "ACTION==\"add\", SUBSYSTEM==\"module\", KERNEL==\"nvidia|nvidia_uvm\", TAG+=\"systemd\", "
+    "ENV{SYSTEMD_WANTS}+=\"" LXC_WATCH_UNIT "\"\n";
 
 bool lxc_boot_unit_is_known(struct span text)
 {
@@ -81,7 +112,9 @@ bool lxc_boot_unit_is_known(struct span text)
 	return false;
 }
 
-static int unit_wanted(const struct lxc *x, struct strbuf *out, struct err *e)
+static int unit_wanted(const struct lxc *x,
+		       int (*text)(const char *program, const char *store, struct strbuf *out),
+		       struct strbuf *out, struct err *e)
 {
 	const char *store = x->en->store ? x->en->store->path : NULL;
 	char program[PATH_MAX];
@@ -93,7 +126,7 @@ static int unit_wanted(const struct lxc *x, struct strbuf *out, struct err *e)
 		snprintf(program, sizeof(program), "/usr/bin/nvdriver");
 	if (store && strcmp(store, "/var/lib/nvdriver") == 0)
 		store = NULL;
-	return lxc_boot_unit_text(program, store, out) < 0 ? err_oom(e) : 0;
+	return text(program, store, out) < 0 ? err_oom(e) : 0;
 }
 
 static bool is_foreign(const struct lxc *x)
@@ -107,19 +140,54 @@ static bool is_foreign(const struct lxc *x)
 	       !lxc_boot_unit_is_known((struct span){ text, len });
 }
 
-static int unit_plan(const struct lxc *x, struct plan **ret, struct err *e)
+static int entry_add(json_t *entries, const char *path, const char *text)
+{
+	return json_array_append_new(
+	    entries, json_pack("{s:s, s:s, s:i, s:o, s:b}", "path", path, "type", "file", "mode", 0644,
+			       "bytes_base64", jbytes((const uint8_t *)text, strlen(text)), "keep_owner", 0));
+}
+
+/* A machine without udev has no announcements. */
+static int watch_add(const struct lxc *x, json_t *entries, struct err *e)
 {
 	_cleanup_(strbuf_done) struct strbuf text = STRBUF_INIT(UNIT_MAX);
-	_cleanup_(plan_freep) struct plan *p = NULL;
-	json_t *args;
-	int r = unit_wanted(x, &text, e);
+	int r;
+
+	if (!path_exists(x->en->host->root_fd, "etc/udev"))
+		return 0;
+	r = unit_wanted(x, lxc_watch_unit_text, &text, e);
+	if (r < 0)
+		return r;
+	return entry_add(entries, UNITS LXC_WATCH_UNIT, strbuf_str(&text)) < 0 ||
+		       entry_add(entries, RULES_PATH, lxc_watch_rules) < 0
+		   ? err_oom(e)
+		   : 0;
+}
+
+static int unit_entries(const struct lxc *x, json_t *entries, struct err *e)
+{
+	_cleanup_(strbuf_done) struct strbuf text = STRBUF_INIT(UNIT_MAX);
+	int r = unit_wanted(x, lxc_boot_unit_text, &text, e);
 
 	if (r < 0)
 		return r;
-	args = json_pack("{s:[{s:s, s:s, s:i, s:o, s:b}, {s:s, s:s, s:s}]}", "entries", "path", UNIT_PATH,
-			 "type", "file", "mode", 0644, "bytes_base64",
-			 jbytes((const uint8_t *)strbuf_str(&text), text.len), "keep_owner", 0, "path", WANTS,
-			 "type", "link", "target", "/" UNIT_PATH);
+	if (entry_add(entries, UNIT_PATH, strbuf_str(&text)) < 0 ||
+	    json_array_append_new(entries, json_pack("{s:s, s:s, s:s}", "path", WANTS, "type", "link",
+						     "target", "/" UNIT_PATH)) < 0)
+		return err_oom(e);
+	return watch_add(x, entries, e);
+}
+
+static int unit_plan(const struct lxc *x, struct plan **ret, struct err *e)
+{
+	_cleanup_(plan_freep) struct plan *p = NULL;
+	_cleanup_json_ json_t *entries = json_array();
+	json_t *args = NULL;
+	int r = entries ? unit_entries(x, entries, e) : err_oom(e);
+
+	if (r < 0)
+		return r;
+	args = json_pack("{s:O}", "entries", entries);
 	if (!args || plan_new("devices before containers start", LXC_BOOT_TARGET, &p) < 0 ||
 	    plan_add(p, &op_files, args, "make devices and driver ready before containers start (%s)",
 		     LXC_BOOT_UNIT) < 0)
@@ -202,6 +270,40 @@ static int facts_again(struct lxc *x, struct err *e)
 	return 0;
 }
 
+/* Between the announcement of a module and its being there lies its own start. */
+static bool is_starting(const struct host *h)
+{
+	_cleanup_free_ char *state = NULL;
+
+	return kmod_attr(h, "nvidia", "initstate", &state) == 0 && strcmp(state, "live") != 0;
+}
+
+static bool has_uvm(const struct host *h)
+{
+	_cleanup_free_ char *text = NULL;
+	unsigned major;
+	size_t len;
+
+	return read_file_at(h->proc_fd, "devices", UNIT_MAX, &text, &len) >= 0 &&
+	       lxc_devices_major((struct span){ text, len }, "nvidia-uvm", &major) >= 0;
+}
+
+int lxc_driver_wait(struct lxc *x, struct err *e)
+{
+	const struct host *h = x->en->host;
+	const struct lxc_settings *set = x->set;
+	unsigned polls = set->node_poll_ms ? set->node_wait_s * 1000 / set->node_poll_ms : 0;
+	int r = facts_again(x, e);
+
+	/* Its second module comes right after it or, with some, only when it is asked for. */
+	for (unsigned i = 0;
+	     r >= 0 && i < polls &&
+	     (is_starting(h) || (x->host.version && !has_uvm(h) && i * set->node_poll_ms < UVM_WAIT_MS));
+	     i++)
+		r = interrupt_sleep(set->node_poll_ms) ? interrupt_check(e) : facts_again(x, e);
+	return r < 0 ? r : x->host.version != NULL;
+}
+
 /* The shared directory as of the host's version. Nothing is fetched: there may be no network yet. */
 static int live_ready(const struct lxc *x, char **ret_name, struct err *e)
 {
@@ -228,13 +330,6 @@ static const char *record_text(const json_t *record, const char *key)
 	return json_string_value(json_object_get(record, key));
 }
 
-static bool has_own_files(const json_t *record)
-{
-	const char *d = record_text(record, "delivery");
-
-	return d && strcmp(d, "shared") != 0;
-}
-
 /* A container with files of its own cannot be given others before it runs. */
 static void stale_warn(const struct lxc *x, char *const *ids)
 {
@@ -243,7 +338,7 @@ static void stale_warn(const struct lxc *x, char *const *ids)
 		_cleanup_json_ json_t *record = NULL;
 		const char *version;
 
-		if (!target || lxc_record_read(x, target, &record, NULL) < 0 || !has_own_files(record))
+		if (!target || lxc_record_read(x, target, &record, NULL) < 0 || !lxc_record_has_files(record))
 			continue;
 		version = record_text(record, "version");
 		if (version && strcmp(version, x->host.version) != 0)
@@ -314,7 +409,7 @@ static int version_check(const struct lxc *x, const struct lxc_ct *ct, struct er
 
 	if (ct->want.pending_host)
 		return 0;
-	if (!has_own_files(ct->record)) {
+	if (!lxc_record_has_files(ct->record)) {
 		now = lxc_live_link(x, "current");
 		have = now && lxc_live_version(now, &version) >= 0 ? version : NULL;
 	}
@@ -344,7 +439,7 @@ int lxc_hook_pre_start(const struct lxc *x, const char *id, struct err *e)
 	if (r <= 0)
 		return r;
 	r = lxc_ct_nodes_make(&ct, e);
-	if (r >= 0 && !has_own_files(ct.record) && !ct.want.pending_host)
+	if (r >= 0 && !lxc_record_has_files(ct.record) && !ct.want.pending_host)
 		r = live_ready(x, &name, e);
 	return r < 0 ? r : version_check(x, &ct, e);
 }

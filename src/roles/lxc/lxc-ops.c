@@ -848,13 +848,6 @@ static uint64_t now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-static void pause_ms(unsigned ms)
-{
-	const struct timespec t = { ms / 1000, (long)(ms % 1000) * 1000000 };
-
-	(void)nanosleep(&t, NULL);
-}
-
 static int wait_exec(struct lxc_subject *s, struct err *e)
 {
 	char *const argv[] = { (char *)"true", NULL };
@@ -871,7 +864,7 @@ static int wait_exec(struct lxc_subject *s, struct err *e)
 			err_move(e, &own);
 			return err_recode(e, ERR_LXC_START);
 		}
-		pause_ms(POLL_MS);
+		(void)interrupt_sleep(POLL_MS);
 	}
 }
 
@@ -914,7 +907,7 @@ static int wait_devices(struct lxc_subject *s, const json_t *nodes, struct err *
 			return r;
 		if (now_ms() >= deadline || interrupt_pending())
 			return device_error(s, bad, e);
-		pause_ms(s->set.node_poll_ms);
+		(void)interrupt_sleep(s->set.node_poll_ms);
 	}
 }
 

@@ -78,6 +78,13 @@ int lxc_record_remove(const struct lxc *x, const char *target, struct err *e)
 	return r < 0 && r != -ENOENT ? err_errno(e, r, "cannot remove the record of %s", target) : 0;
 }
 
+bool lxc_record_has_files(const json_t *record)
+{
+	const char *d = json_string_value(json_object_get(record, "delivery"));
+
+	return d && strcmp(d, "shared") != 0 && strcmp(d, "auto") != 0;
+}
+
 int lxc_record_ids(const struct lxc *x, char ***ret, struct err *e)
 {
 	int fd = x->en->state.targets_fd < 0 ? -1 : fcntl(x->en->state.targets_fd, F_DUPFD_CLOEXEC, 3), r = 0;

@@ -21,6 +21,8 @@ int lxc_record_read(const struct lxc *x, const char *target, json_t **ret, struc
 /* Written only when it differs in more than its time. */
 int lxc_record_write(const struct lxc *x, const char *target, const json_t *record, struct err *e);
 int lxc_record_remove(const struct lxc *x, const char *target, struct err *e);
+/* Does the container have driver files of its own, which a switch of the shared directory does not change? */
+bool lxc_record_has_files(const json_t *record);
 /* Ids of all containers with a record or a deployment that stands. Caller frees. */
 int lxc_record_ids(const struct lxc *x, char ***ret, struct err *e);
 

@@ -134,13 +134,6 @@ static int shared_switch(const struct lxc *x, const char *version, bool only_pre
 	return r;
 }
 
-static bool has_own_files(const json_t *record)
-{
-	const char *d = json_string_value(json_object_get(record, "delivery"));
-
-	return d && strcmp(d, "shared") != 0 && strcmp(d, "auto") != 0;
-}
-
 /* Where no image can be mounted nobody has the shared directory, and the others are served all the same. */
 static bool nobody_shares(const struct lxc *x)
 {
@@ -153,7 +146,7 @@ static bool nobody_shares(const struct lxc *x)
 		_cleanup_free_ char *target = str_printf("lxc-%s", *id);
 		json_auto_t *record = NULL;
 
-		if (!target || lxc_record_read(x, target, &record, NULL) < 0 || !has_own_files(record))
+		if (!target || lxc_record_read(x, target, &record, NULL) < 0 || !lxc_record_has_files(record))
 			return false;
 		any = true;
 	}
@@ -184,6 +177,34 @@ static bool is_stopped(const struct lxc *x, const char *id)
 	return x->backend->ops->facts(x->backend, id, &facts, NULL) >= 0 && facts.state == LXC_STOPPED;
 }
 
+/* A module that was loaded again may have another number. What was proven or written for a container had the old one. */
+static bool numbers_changed(const struct lxc *x, const char *id, const json_t *record)
+{
+	const json_t *nodes = json_object_get(json_object_get(record, "verified"), "nodes"), *old;
+	_cleanup_(lxc_ct_done) struct lxc_ct ct = { 0 };
+	size_t i;
+
+	if (lxc_ct_open_host(x, id, &ct, NULL) < 0 || !ct.conf.enabled)
+		return false;
+	json_array_foreach (nodes, i, old) {
+		const char *path = json_string_value(json_object_get(old, "path"));
+
+		for (size_t k = 0; path && k < ct.nodes.n; k++)
+			if (strcmp(ct.nodes.v[k].path, path) == 0 &&
+			    (json_int_t)ct.nodes.v[k].major !=
+				json_integer_value(json_object_get(old, "major")))
+				return true;
+	}
+	return false;
+}
+
+static unsigned steps_needed(const struct lxc *x, const char *id, const json_t *record)
+{
+	if (lxc_record_has_files(record))
+		return LXC_STEP_DEVICES | LXC_STEP_DRIVER;
+	return numbers_changed(x, id, record) ? LXC_STEP_DEVICES : 0;
+}
+
 /* Containers with files of their own are installed again, one after another; who was stopped is stopped again. */
 static int reinstall(const struct lxc *x, json_t *report, struct err *e)
 {
@@ -197,15 +218,19 @@ static int reinstall(const struct lxc *x, json_t *report, struct err *e)
 		json_auto_t *record = NULL;
 		struct lxc one = *x;
 		struct lxc_result result;
+		unsigned steps;
 		bool stopped;
 
-		if (!target || lxc_record_read(x, target, &record, NULL) < 0 || !has_own_files(record))
+		if (!target || lxc_record_read(x, target, &record, NULL) < 0 || !record)
+			continue;
+		steps = steps_needed(x, *id, record);
+		if (!steps)
 			continue;
 		(void)lxc_delivery_parse(json_string_value(json_object_get(record, "delivery")),
 					 &opt.delivery);
 		one.opt = &opt;
 		stopped = is_stopped(x, *id);
-		status |= lxc_install(&one, id, 1, LXC_STEP_DEVICES | LXC_STEP_DRIVER, &result, NULL);
+		status |= lxc_install(&one, id, 1, steps, &result, NULL);
 		(void)json_array_append(list, result.report);
 		lxc_result_done(&result);
 		if (stopped && !is_stopped(x, *id))

@@ -31,6 +31,21 @@ static void test_text(void **state)
 	}
 }
 
+static void test_watch(void **state)
+{
+	_cleanup_(strbuf_done) struct strbuf out = STRBUF_INIT(65536);
+
+	(void)state;
+	assert_int_equal(lxc_watch_unit_text("/opt/nvdriver", "/srv/a store", &out), 0);
+	assert_non_null(
+	    strstr(strbuf_str(&out), "\nExecStart=/opt/nvdriver lxc sync --wait --store \"/srv/a store\"\n"));
+	/* It may run again with the next driver, and not before containers have started. */
+	assert_null(strstr(strbuf_str(&out), "RemainAfterExit"));
+	assert_non_null(
+	    strstr(strbuf_str(&out), "\nAfter=" LXC_BOOT_UNIT " pve-guests.service lxc.service "));
+	assert_non_null(strstr(lxc_watch_rules, "ENV{SYSTEMD_WANTS}+=\"" LXC_WATCH_UNIT "\"\n"));
+}
+
 static void test_known(void **state)
 {
 	static const struct {
@@ -51,4 +66,4 @@ static void test_known(void **state)
 		assert_int_equal(lxc_boot_unit_is_known(SPAN(rows[i].text)), rows[i].known);
 }
 
-TEST_MAIN(cmocka_unit_test(test_text), cmocka_unit_test(test_known))
+TEST_MAIN(cmocka_unit_test(test_text), cmocka_unit_test(test_watch), cmocka_unit_test(test_known))

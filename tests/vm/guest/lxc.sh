@@ -48,6 +48,17 @@ container bare /srv/own:/bed/root
 plain=$(pid plain)
 bare=$(pid bare)
 
+echo "an image nobody can change, at $(uptime_s) s"
+truncate -s 512M /srv/verity.img
+exits "a file system with fs-verity" 0 mkfs.ext4 -q -O verity /srv/verity.img
+mkdir -p /srv/verity
+exits "is mounted" 0 mount -o loop /srv/verity.img /srv/verity
+cp -a /bed/store /srv/verity/store
+exits "the driver's image is made on it" 0 nvdriver --store /srv/verity/store lxc sync --prepare $version
+image=$(echo /srv/verity/store/images/*.erofs)
+has "and held to its bytes by the kernel" "$(cat "${image%.erofs}.json")" '"verity"'
+exits "root cannot change it" 1 dd if=/dev/zero "of=$image" bs=1 count=1 conv=notrunc
+
 echo "before the driver is loaded, at $(uptime_s) s"
 mkdir -p "$(dirname $config)"
 echo '{"lxc_configs":{"plain":{"features":["nvidia"],"gpu_assignment":"0","nvidia_driver_version":"'$other'"}}}' >$config
@@ -89,6 +100,29 @@ inside plain touch /stop
 wait $loop
 is "meanwhile no library was ever missing, no directory ever mixed" "$?" 0
 cat /tmp/loop
+
+echo "another driver is loaded and nobody calls, at $(uptime_s) s"
+current() { readlink /run/nvdriver/live/current; }
+exits "the way back" 0 nvd rollback --all
+has "is $other" "$(current)" $other
+exits "the driver is unloaded" 0 nvdriver --store /srv/driver unload
+systemctl set-environment "NVDRIVER_DATADIR=$NVDRIVER_DATADIR" "PATH=$PATH"
+exits "udev runs" 0 systemctl start systemd-udevd
+exits "the driver loads" 0 nvdriver --store /srv/driver load
+for _ in $(seq 240); do
+	case $(current) in $version-*) break ;; esac
+	sleep 0.25
+done
+has "the containers have its user space" "$(current)" $version
+for _ in $(seq 240); do
+	[ "$(systemctl is-active nvidia-gpu-sync.service)" = activating ] || break
+	sleep 0.25
+done
+is "by the unit that the module's announcement starts" "$(systemctl show -P Result nvidia-gpu-sync.service)" success
+is "it runs all the time" "$(pid plain)" "$plain"
+exits "and reaches the driver" 6 inside plain nvidia-smi
+exits "every device opens inside" 0 nvd verify plain --level device
+systemctl stop systemd-udevd systemd-udevd-control.socket systemd-udevd-kernel.socket 2>/dev/null
 
 echo "out again, at $(uptime_s) s"
 exits "remove" 0 nvd remove plain bare
