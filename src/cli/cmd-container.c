@@ -310,9 +310,12 @@ const struct cmd cmd_container_load = {
 };
 const struct cmd cmd_container_update = {
 	CONTAINER(update, "driver container: prepare the modules of another kernel", build_options, 0),
-	.description = "Puts the modules for the kernel named with --kernel into the store, beside a running "
-		       "instance, so "
-		       "that the start after the reboot finds them. Nothing is loaded.",
+	.description =
+	    "Puts the modules for the kernel named with --kernel into the store, beside a running "
+	    "instance, so "
+	    "that the start after the reboot finds them. Nothing is loaded. In a container where no "
+	    "other command has run "
+	    "the driver's user space and module sources are installed too, unless it is a vGPU guest's.",
 	.examples = "nvdriver container update --kernel 5.14.0-284.30.1.el9_2.x86_64\n  before the reboot\n",
 };
 const struct cmd cmd_container_unload = {

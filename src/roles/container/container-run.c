@@ -15,7 +15,9 @@
 #include "container-update.h"
 #include "interrupt.h"
 #include "log.h"
+#include "path.h"
 #include "strbuf.h"
+#include "err-container.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -110,6 +112,39 @@ static int step_kernel(struct container *c, struct err *e)
 	return 0;
 }
 
+/* Beside a running instance the root may be shared with it, and what it needs is there. */
+static int fill_root(struct container *c, struct err *e)
+{
+	_cleanup_(err_done) struct err why = ERR_INIT;
+	int r = container_lock_take(c->h, (int)getpid(), &c->lock, &why);
+
+	if (r == -ERR_LOCKED) {
+		log_info("user space not installed: %s", why.reason ? why.reason : err_sentence(r));
+		return 0;
+	}
+	if (r < 0) {
+		err_move(e, &why);
+		return r;
+	}
+	r = container_prepare_userspace(c, e);
+	if (r == 0)
+		r = container_prepare_sources(c, e);
+	container_lock_remove(c->h, &c->lock);
+	return r;
+}
+
+/* Where no other command was run yet; which driver a vGPU guest gets is known when it starts. */
+static int step_fill_root(struct container *c, struct err *e)
+{
+	_cleanup_free_ char *plain = container_plain_version(c->version);
+	_cleanup_free_ char *mark = plain ? str_printf("usr/src/nvidia-%s/mkprecompiled", plain) : NULL;
+	struct stat st;
+
+	if (!mark)
+		return err_oom(e);
+	return c->env->vgpu || path_stat(c->h->root_fd, mark, &st, PATH_IN_ROOT) == 0 ? 0 : fill_root(c, e);
+}
+
 static int step_hook(struct container *c, struct err *e _unused_)
 {
 	container_hook_write(c);
@@ -184,6 +219,8 @@ static const struct step update_steps[] = {
 	  container_choose_version },
 	{ "driver", "find the driver in the store, else unpack its run file", container_prepare_tree },
 	{ "module-type", "choose open or proprietary modules", container_prepare_flavour },
+	{ "user-space", "install user space and module sources where the container has neither",
+	  step_fill_root },
 	{ "build", "find the modules for that kernel in the store, else build them", step_build },
 	{ 0 },
 };

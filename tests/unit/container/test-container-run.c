@@ -211,6 +211,39 @@ static void builds_and_loads_apart(void **state _unused_)
 	bed_done(&b);
 }
 
+/* 20a.2 */
+static void update_fills_an_empty_root(void **state _unused_)
+{
+	static const char *const guest[] = { "DRIVER_TYPE=vgpu", NULL };
+	static const char sources[] = "root/usr/src/nvidia-" BED_VERSION "/kernel/nvidia/nvidia.c";
+	struct container_lock other = CONTAINER_LOCK_INIT;
+	struct bed b;
+
+	bed_make(&b);
+	bed_env(&b, guest);
+	run_ok(&b, CONTAINER_UPDATE); /* which driver a guest gets is not known yet */
+	EXPECT(&b, nothing);
+	assert_true(b.compilers > 0);
+	bed_env(&b, NULL);
+
+	/* What the running instance shows is not touched beside it. */
+	assert_int_equal(container_lock_take(b.en->host, 4711, &other, NULL), 0);
+	run_ok(&b, CONTAINER_UPDATE);
+	EXPECT(&b, nothing);
+	assert_text(&b, "root/run/nvidia/nvidia-driver.pid", "4711\n");
+	assert_false(testdir_has(&b.t, sources));
+	container_lock_remove(b.en->host, &other);
+
+	run_ok(&b, CONTAINER_UPDATE);
+	EXPECT(&b, user_space);
+	assert_true(testdir_has(&b.t, sources));
+	assert_true(testdir_has(&b.t, "root/usr/lib64/libcuda.so." BED_VERSION));
+	assert_text(&b, "root/run/nvidia/nvidia-driver.pid", NULL);
+	run_ok(&b, CONTAINER_UPDATE);
+	EXPECT(&b, nothing);
+	bed_done(&b);
+}
+
 /* Modules and their set made once; what follows starts from there. */
 static void bed_ready(struct bed *b, const char *const *env)
 {
@@ -1362,8 +1395,8 @@ static void old_place_of_the_modules_is_cleared(void **state _unused_)
 }
 
 TEST_MAIN(cmocka_unit_test(starts_builds_once_and_ends), cmocka_unit_test(builds_and_loads_apart),
-	  cmocka_unit_test(takes_an_old_driver_out_first), cmocka_unit_test(guest_gets_its_licence_daemons),
-	  cmocka_unit_test(rdma_loads_peermem),
+	  cmocka_unit_test(update_fills_an_empty_root), cmocka_unit_test(takes_an_old_driver_out_first),
+	  cmocka_unit_test(guest_gets_its_licence_daemons), cmocka_unit_test(rdma_loads_peermem),
 	  cmocka_unit_test(peermem_is_built_again_for_another_network_driver),
 	  cmocka_unit_test(the_side_container_builds_it_again_too),
 	  cmocka_unit_test(nvswitch_gets_its_fabric_manager),
