@@ -41,6 +41,7 @@ static const struct ini_key config_keys[] = {
 	{ "container", "grace", ini_take_duration, C(container.grace_s), "a time such as 90 or 5m" },
 	{ "container", "fabric-wait", ini_take_duration, C(container.fabric_wait_s),
 	  "a time such as 90 or 5m" },
+	{ "container", "module-sets", ini_take_unsigned, C(container.module_sets), "a number" },
 	{ "container", "detach", ini_take_bool, C(container.detach), "yes or no" },
 	{ "container", "drm", ini_take_bool, C(container.drm), "yes or no" },
 	{ "container", "device-nodes", ini_take_bool, C(container.device_nodes), "yes or no" },

@@ -3,6 +3,9 @@
 
 #include "modset.h"
 
+/* The name a set is indexed by. Caller frees; NULL without memory. */
+char *modset_ref(const json_t *record, const char *key);
+
 /* A copy of one file (a clone where the file system can), parents made. Never a hard link: that would move the tree's
  * files in time, and every later run would have to read them again to know them. 0 or -errno. */
 int modset_bring(int from, const char *name, int to_dirfd, const char *to);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "modset.h"
+#include "modset-internal.h"
 
 #include "cms.h"
 #include "digest.h"
@@ -288,11 +288,15 @@ int modset_stage_check(const struct store_stage *st, const json_t *record, struc
 	return first ? err_set(e, ERR_STORE_DAMAGED, "the module set to be stored: %s", first) : 0;
 }
 
+char *modset_ref(const json_t *record, const char *key)
+{
+	return str_printf("modules/%s/%s/%s/%s/%s", str_of(record, "driver"), str_of(record, "flavour"),
+			  str_of(record, "arch"), str_of(record, "release"), key);
+}
+
 static int set_index(struct store *s, const json_t *record, const char *key, struct err *e)
 {
-	_cleanup_free_ char *ref =
-	    str_printf("modules/%s/%s/%s/%s/%s", str_of(record, "driver"), str_of(record, "flavour"),
-		       str_of(record, "arch"), str_of(record, "release"), key);
+	_cleanup_free_ char *ref = modset_ref(record, key);
 
 	return ref ? store_ref_set(s, ref, STORE_MODULE, key, e) : err_oom(e);
 }

@@ -41,6 +41,16 @@ int modset_reuse(struct store *s, const char *key, struct err *e);
 /* All records as an array of objects with "key" added; optional filters. */
 int modset_list(struct store *s, const char *driver, const char *release, json_t **ret, struct err *e);
 
+/* Removes the oldest sets until `keep` are left, the build trees of kernels that have no set any more, and with them what nothing
+ * uses (store_gc). What a pin, a target or another set names stays, and so do those asked for here, even beyond the number.
+ * Killed on the way, a set may have lost its name; the next build for it finds it again. Returns how many are gone. */
+struct modset_limit {
+	unsigned keep; /* at least 1 */
+	const char *key; /* this set stays; NULL = none */
+	const char *driver, *release; /* and all of this driver for this kernel; NULL = none */
+};
+int modset_limit(struct store *s, const struct modset_limit *l, struct err *e);
+
 /* Does the stage hold exactly the files the record lists? ERR_STORE_DAMAGED names the first difference. */
 int modset_stage_check(const struct store_stage *st, const json_t *record, struct err *e);
 

@@ -46,7 +46,7 @@ slug "... with its slug" 3 config-invalid container init --root "$root"
 export DRIVER_VERSION=535.1 TARGETARCH=amd64
 run container init --dry-run --root "$root"
 equals "a dry run says the steps" "$rc $(awk '{print $1}' "$work/out" | tr '\n' ' ')" \
-	"0 not-ready check version driver firmware user-space module-type sources unload unexport build install load nodes kernel-tree export daemons ready digest hook "
+	"0 not-ready check version driver firmware user-space module-type sources unload unexport build install load nodes kernel-tree export daemons ready digest hook limit "
 mkdir -p "$root/etc/nvdriver"
 printf '[container]\ngrace = soon\n' >"$root/etc/nvdriver/nvdriver.conf"
 status "a limit in the configuration file is checked" 3 container init --root "$root"

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define FABRIC_PREFIX "NVFM_CONFIG_"
+#define COUNT_MAX     10000
 
 /* The value of NAME, or NULL when it is unset or empty. */
 static const char *value_of(char *const *environment, const char *name)
@@ -126,6 +127,20 @@ static int read_time(char *const *environment, const char *name, unsigned *ret, 
 	return err_set(e, ERR_CONFIG, "%s is \"%s\"; it must be a time such as 90 or 5m", name, v);
 }
 
+static int read_count(char *const *environment, const char *name, unsigned *ret, struct err *e)
+{
+	const char *v = value_of(environment, name);
+	uint64_t n;
+
+	if (!v)
+		return 0;
+	if (parse_u64(SPAN(v), COUNT_MAX, &n) < 0 || n == 0)
+		return err_set(e, ERR_CONFIG, "%s is \"%s\"; it must be a number from 1 to %u", name, v,
+			       COUNT_MAX);
+	*ret = (unsigned)n;
+	return 0;
+}
+
 static int read_defaults(char *const *environment, struct container_defaults *d, struct err *e)
 {
 	int r = read_time(environment, "NVDRIVER_GRACE", &d->grace_s, e);
@@ -134,6 +149,8 @@ static int read_defaults(char *const *environment, struct container_defaults *d,
 	d->drm = is_true(environment, "NVDRIVER_DRM");
 	d->device_nodes = is_true(environment, "NVDRIVER_DEVICE_NODES");
 	d->iommu_identity = is_true(environment, "NVDRIVER_IOMMU_IDENTITY");
+	if (r == 0)
+		r = read_count(environment, "NVDRIVER_MODULE_SETS", &d->module_sets, e);
 	return r < 0 ? r : read_time(environment, "NVDRIVER_FABRIC_WAIT", &d->fabric_wait_s, e);
 }
 

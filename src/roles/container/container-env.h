@@ -17,6 +17,7 @@ enum module_type {
 struct container_defaults {
 	unsigned grace_s; /* NVDRIVER_GRACE, grace */
 	unsigned fabric_wait_s; /* NVDRIVER_FABRIC_WAIT, fabric-wait */
+	unsigned module_sets; /* NVDRIVER_MODULE_SETS, module-sets */
 	bool detach; /* NVDRIVER_DETACH=true, detach */
 	bool drm; /* NVDRIVER_DRM=true, drm */
 	bool device_nodes; /* NVDRIVER_DEVICE_NODES=true, device-nodes */

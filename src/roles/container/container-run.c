@@ -6,6 +6,7 @@
 #include "container-fast.h"
 #include "container-headers.h"
 #include "container-hook.h"
+#include "container-limit.h"
 #include "container-load.h"
 #include "container-nodes.h"
 #include "container-prepare.h"
@@ -174,6 +175,10 @@ struct step {
 	{                                                                                                    \
 		"sources", "put the module sources into /usr/src", container_prepare_sources                 \
 	}
+#define LIMIT_STEP                                                                                           \
+	{                                                                                                    \
+		"limit", "take the oldest module sets out of the store", container_limit_sets                \
+	}
 #define UP_STEPS                                                                                             \
 	{ "load", "write module options, set the firmware path, load the modules", step_load },              \
 	    { "nodes", "make the driver's device nodes, if asked for", container_nodes_make },               \
@@ -182,9 +187,7 @@ struct step {
 	    { "daemons", "start the driver's daemons", container_daemons_start },                            \
 	    { "ready", "tell the startup probe", step_ready },                                               \
 	    { "digest", "keep the digest of the configuration", container_fast_store },                      \
-	{                                                                                                    \
-		"hook", "write the kernel update hook where the node runs such hooks", step_hook             \
-	}
+	    { "hook", "write the kernel update hook where the node runs such hooks", step_hook }, LIMIT_STEP
 
 static const struct step init_steps[] = {
 	{ "not-ready", "tell the startup probe to wait", step_not_ready },
@@ -211,6 +214,7 @@ static const struct step build_steps[] = {
 	PREPARE_STEPS,
 	{ "build", "find the modules for this kernel in the store, else build them", step_build },
 	{ "install", "put the modules into /lib/modules", step_install },
+	LIMIT_STEP,
 	{ 0 },
 };
 static const struct step update_steps[] = {
@@ -222,6 +226,7 @@ static const struct step update_steps[] = {
 	{ "user-space", "install user space and module sources where the container has neither",
 	  step_fill_root },
 	{ "build", "find the modules for that kernel in the store, else build them", step_build },
+	LIMIT_STEP,
 	{ 0 },
 };
 static const struct step unload_steps[] = {

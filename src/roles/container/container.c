@@ -95,6 +95,8 @@ void container_options_fill(struct container_options *o, const struct container_
 		o->grace_s = d->grace_s;
 	if (!o->fabric_wait_s)
 		o->fabric_wait_s = d->fabric_wait_s;
+	if (!o->module_sets)
+		o->module_sets = d->module_sets;
 	o->detach |= d->detach;
 	o->with_drm |= d->drm;
 	o->device_nodes |= d->device_nodes;

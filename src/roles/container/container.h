@@ -27,6 +27,7 @@ struct container_options {
 	unsigned max_threads; /* 0 = as many as fit */
 	unsigned grace_s; /* from the signal to the kill; 0 = 30 */
 	unsigned fabric_wait_s; /* 0 = 600 */
+	unsigned module_sets; /* as many stay in the store; 0 = 16 */
 	bool detach; /* leaving with the driver in use: take the export away all the same */
 	bool with_drm; /* load nvidia-drm too */
 	bool device_nodes; /* make those of the driver in /dev */

@@ -92,10 +92,14 @@ static void says_what_is_missing(void **state _unused_)
 /* D25, D33: limits where only the pod's template is at hand; the command line wins, then the environment, then the file. */
 static void reads_the_limits(void **state _unused_)
 {
-	static const char *const said[] = { "NVDRIVER_GRACE=90", "NVDRIVER_FABRIC_WAIT=20m",
-					    "NVDRIVER_DRM=true", "NVDRIVER_DEVICE_NODES=yes", NULL };
+	static const char *const said[] = { "NVDRIVER_GRACE=90",      "NVDRIVER_FABRIC_WAIT=20m",
+					    "NVDRIVER_DRM=true",      "NVDRIVER_DEVICE_NODES=yes",
+					    "NVDRIVER_MODULE_SETS=3", NULL };
 	static const char *const bad[] = { "NVDRIVER_GRACE=soon", NULL };
-	const struct container_defaults file = { .grace_s = 1, .fabric_wait_s = 2, .iommu_identity = true };
+	static const char *const none[] = { "NVDRIVER_MODULE_SETS=0", NULL };
+	const struct container_defaults file = {
+		.module_sets = 9, .grace_s = 1, .fabric_wait_s = 2, .iommu_identity = true
+	};
 	struct container_options o = { .fabric_wait_s = 3 };
 	_cleanup_(container_env_done) struct container_env env = { 0 };
 	_cleanup_(err_done) struct err e = ERR_INIT;
@@ -106,12 +110,14 @@ static void reads_the_limits(void **state _unused_)
 	container_options_fill(&o, &file);
 	assert_int_equal(o.grace_s, 90);
 	assert_int_equal(o.fabric_wait_s, 3);
+	assert_int_equal(o.module_sets, 3);
 	assert_true(o.with_drm);
 	assert_false(o.device_nodes); /* exactly "true", as everywhere in this environment */
 	assert_true(o.iommu_identity);
 	assert_false(o.detach);
 	assert_int_equal(container_env_read((char *const *)bad, &env, &e), -ERR_CONFIG);
 	assert_non_null(strstr(e.reason, "NVDRIVER_GRACE is \"soon\""));
+	assert_int_equal(container_env_read((char *const *)none, &env, &e), -ERR_CONFIG);
 }
 
 TEST_MAIN(cmocka_unit_test(reads_the_image_and_the_operator), cmocka_unit_test(chooses_the_module_type),

@@ -1325,6 +1325,38 @@ static void a_kernel_tree_of_another_name_gets_a_link(void **state _unused_)
 	bed_done(&b);
 }
 
+static void publish_set(struct bed *b, const char *release, char key[65])
+{
+	_cleanup_(store_stage_done) struct store_stage st = { NULL, -EBADF, "" };
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	json_t *record = json_pack("{s:s,s:s,s:s,s:s,s:i}", "driver", BED_VERSION, "flavour", "proprietary",
+				   "arch", "x86_64", "release", release, "created_unix_s", 1);
+
+	snprintf(key, 65, "%064x", 1);
+	assert_ok(store_stage_begin(b->en->store, &st, &e), &e);
+	assert_ok(modset_publish(&st, record, key, &e), &e);
+	json_decref(record);
+}
+
+/* 25.3 */
+static void old_sets_go(void **state _unused_)
+{
+	struct bed b;
+	char key[65];
+
+	bed_ready(&b, NULL);
+	publish_set(&b, "5.1-old", key);
+	run_ok(&b, CONTAINER_INIT);
+	assert_true(store_has(b.en->store, STORE_MODULE, key));
+	b.o.module_sets = 1;
+	run_ok(&b, CONTAINER_INIT);
+	assert_false(store_has(b.en->store, STORE_MODULE, key));
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, UP, told_to_end, DOWN);
+	assert_int_equal(b.compilers, 0);
+	bed_done(&b);
+}
+
 /* The set of the last build as a package in the vendor's format, beside the sources; the set itself is gone. */
 static void set_to_package(struct bed *b)
 {
@@ -1417,6 +1449,6 @@ TEST_MAIN(cmocka_unit_test(starts_builds_once_and_ends), cmocka_unit_test(builds
 	  cmocka_unit_test(something_in_the_way_of_a_node_is_named),
 	  cmocka_unit_test(shipped_firmware_reaches_the_node),
 	  cmocka_unit_test(old_place_of_the_modules_is_cleared), cmocka_unit_test(nothing_is_said_twice),
-	  cmocka_unit_test(the_nodes_kernel_tree_is_shown),
+	  cmocka_unit_test(old_sets_go), cmocka_unit_test(the_nodes_kernel_tree_is_shown),
 	  cmocka_unit_test(a_kernel_tree_of_another_name_gets_a_link),
 	  cmocka_unit_test(a_package_for_this_kernel_is_taken))
