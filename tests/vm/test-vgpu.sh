@@ -10,24 +10,12 @@ modules_build fakegpu
 fakegpu=$MODULES/fakegpu.ko
 modules_build vgpu VGPU_VERSION=535.309.01
 
-tree=$WORK/tree
-mkdir -p "$tree/kernel"
-cp "$MODULES"/*.ko "$tree/kernel/"
-cp "$VM_DIR/guest/vgpu/nvidia-installer" "$tree/"
-{
-	printf '%s\n' 'NVIDIA Accelerated Graphics Driver for Linux-x86_64' 535.309.01 ' ' 'nvidia nvidia-vgpu-vfio ' ' ' ' ' ./kernel/ \
-		./kernel/precompiled/ 'nvidia-installer 0755 INSTALLER_BINARY'
-	for module in "$tree"/kernel/*.ko; do
-		echo "kernel/${module##*/} 0644 KERNEL_MODULE_SRC INHERIT_PATH_DEPTH:1 MODULE:resman"
-	done
-} >"$tree/.manifest"
-driver=$WORK/NVIDIA-Linux-x86_64-535.309.01-vgpu-kvm.run
-"$NVDRIVER" runfile pack "$tree" -o "$driver" --kind vgpu-kvm --compression gzip >/dev/null
+stand_in_driver "$MODULES" "$WORK" 535.309.01
 
 INITRAMFS=$WORK/initramfs
 pairs=$(pve_host_pairs) || { echo "Bail out! this is no host for vGPU"; exit 1; }
 # shellcheck disable=SC2046 # pairs hold no blanks
-guest_initramfs "$INITRAMFS" "$VM_DIR/guest/vgpu.sh" "$fakegpu:/fakegpu.ko" $pairs "$driver:/root/${driver##*/}" \
+guest_initramfs "$INITRAMFS" "$VM_DIR/guest/vgpu.sh" "$fakegpu:/fakegpu.ko" $pairs "$DRIVER:/root/${DRIVER##*/}" \
 	/usr/bin/cksum:/usr/bin/cksum $(program_libs /usr/bin/cksum) $(kernel_modules mdev vfio_iommu_type1)
 GUEST_MEMORY=1024 guest_run vgpu "intel_iommu=on iommu=pt" -device intel-iommu -device e1000e >"$WORK/result"
 tap_guest vgpu <"$WORK/result"

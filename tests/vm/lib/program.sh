@@ -44,3 +44,22 @@ pve_host_pairs() {
 	echo "$tables:/data/gpu_info.db" "$sqlite:$sqlite" "$VM_DIR/guest/vgpu/host.sh:/host.sh" "$VM_DIR/guest/vgpu/tool.sh:/tool.sh"
 	program_libs "$sqlite"
 }
+
+# stand_in_driver MODULES DIRECTORY VERSION: a host driver there whose installer (guest/vgpu/nvidia-installer) installs these
+# modules; sets DRIVER to its path.
+stand_in_driver() {
+	local tree=$2/tree module
+	mkdir -p "$tree/kernel"
+	cp "$1"/*.ko "$tree/kernel/"
+	cp "$VM_DIR/guest/vgpu/nvidia-installer" "$tree/"
+	{
+		printf '%s\n' 'NVIDIA Accelerated Graphics Driver for Linux-x86_64' "$3" ' ' 'nvidia nvidia-vgpu-vfio ' ' ' ' ' ./kernel/ \
+			./kernel/precompiled/ 'nvidia-installer 0755 INSTALLER_BINARY'
+		for module in "$tree"/kernel/*.ko; do
+			echo "kernel/${module##*/} 0644 KERNEL_MODULE_SRC INHERIT_PATH_DEPTH:1 MODULE:resman"
+		done
+	} >"$tree/.manifest"
+	# shellcheck disable=SC2034 # for the test
+	DRIVER=$2/NVIDIA-Linux-x86_64-$3-vgpu-kvm.run
+	"$NVDRIVER" runfile pack "$tree" -o "$DRIVER" --kind vgpu-kvm --compression gzip >/dev/null
+}

@@ -6,7 +6,7 @@ echo 'VERSION_CODENAME=bookworm' >/etc/os-release
 printf 'GRUB_CMDLINE_LINUX_DEFAULT="quiet intel_iommu=on iommu=pt"\n' >/etc/default/grub
 : >/etc/apt/trusted.gpg.d/proxmox-release-bookworm.gpg
 : >/etc/modules
-for package in pve-manager build-essential dkms mdevctl mokutil pve-nvidia-vgpu-helper "linux-headers-$(uname -r)"; do
+for package in pve-manager build-essential dkms mdevctl mokutil proxmox-secure-boot-support pve-nvidia-vgpu-helper "linux-headers-$(uname -r)"; do
 	printf 'Package: %s\nStatus: install ok installed\nVersion: 8.1.4\n\n' "$package"
 done >/var/lib/dpkg/status
 for tool in pveversion pvesubscription apt-get apt-cache update-grub update-initramfs systemctl lspci mokutil dkms make cc; do
