@@ -37,6 +37,12 @@ static void print_types(const json_t *types)
 
 		out_text("type          %s  nvidia-%lld  %s", ui_str(t, "address", "?"),
 			 (long long)json_integer_value(json_object_get(t, "id")), ui_str(t, "name", ""));
+		if (json_integer_value(json_object_get(t, "framebuffer_mib")) > 0)
+			out_text(", %lld MiB",
+				 (long long)json_integer_value(json_object_get(t, "framebuffer_mib")));
+		if (json_integer_value(json_object_get(t, "displays")) > 0)
+			out_text(", %lld displays",
+				 (long long)json_integer_value(json_object_get(t, "displays")));
 		if (free_instances >= 0)
 			out_text(", %lld free", free_instances);
 		out_text("\n");

@@ -48,6 +48,14 @@ static const struct item {
 	{ "etc/udev/rules.d/*.rules", TEXT },
 	{ "etc/dkms/framework.conf.d/*.conf", TEXT },
 	{ "etc/pve/qemu-server/*.conf", DEVICES },
+	{ "etc/vgpu_unlock/*.toml", PLAIN },
+	{ "etc/systemd/system/*/nvidia-vgpu*", EMPTY },
+	{ "etc/systemd/system/*/*nv*sriov*", EMPTY },
+	{ "etc/systemd/system/nvdriver-sriov.service", PLAIN },
+	{ "usr/lib/systemd/system/nvidia-vgpu*", EMPTY },
+	{ "usr/lib/systemd/system/pve-nvidia-sriov@.service", EMPTY },
+	{ "usr/lib/nvdriver/libvgpu_unlock_rs.so", EMPTY },
+	{ "usr/bin/nvidia-uninstall", EMPTY },
 	{ "etc/nvidia/gridd.conf", TEXT },
 	{ "etc/nvidia/gridd.conf.template", EMPTY },
 	{ "etc/nvidia/ClientConfigToken/*.tok", EMPTY },
@@ -87,6 +95,9 @@ static const struct item {
 	{ "sys/class/iommu/*", DIRECTORY },
 	{ "sys/class/mdev_bus/*/mdev_supported_types/*/name", PLAIN },
 	{ "sys/class/mdev_bus/*/mdev_supported_types/*/available_instances", PLAIN },
+	{ "sys/class/mdev_bus/*/mdev_supported_types/*/description", PLAIN },
+	{ "sys/bus/pci/devices/*/nvidia/current_vgpu_type", PLAIN },
+	{ "sys/bus/mdev/devices/*", DIRECTORY },
 	{ "sys/firmware/efi", DIRECTORY },
 	{ "sys/firmware/efi/efivars/SecureBoot-*", PLAIN },
 	{ "sys/firmware/efi/efivars/SetupMode-*", PLAIN },
@@ -94,7 +105,7 @@ static const struct item {
 	{ "sys/module/module/parameters/sig_enforce", PLAIN },
 };
 
-/* Asked as they are; `keep`: only lines that hold this. */
+/* Asked as they are; `keep`: only lines that hold this, or one of these with "|" between them. */
 static const struct question {
 	const char *argv[8];
 	const char *keep;
@@ -113,6 +124,11 @@ static const struct question {
 	{ { "docker", "compose", "version" }, "ersion" },
 	{ { "docker", "inspect", "--format", "{{.State.Status}}", "wvthoog-fastapi-dls" }, NULL },
 	{ { "nvidia-smi", "-q" }, "icense" },
+	/* Not the names of virtual machines. */
+	{ { "nvidia-smi", "vgpu" }, "NVIDIA-SMI|ommunicate|upported devices" },
+	{ { "nvidia-smi", "vgpu", "-q" }, "Guest Driver Version" },
+	{ { "nvidia-smi", "--query-gpu=pci.bus_id,memory.total", "--format=csv,noheader,nounits" }, NULL },
+	{ { "modinfo", "-F", "signer", "nvidia" }, NULL },
 };
 
 struct capture {
@@ -371,6 +387,18 @@ static int expand(struct capture *c, const char *done, const char *rest, enum ho
 
 /* -- commands -- */
 
+static bool is_kept(struct span line, const char *keep)
+{
+	if (!keep)
+		return true;
+	for (size_t n; *keep; keep += n + (keep[n] == '|')) {
+		n = strcspn(keep, "|");
+		if (memmem(line.p, line.len, keep, n))
+			return true;
+	}
+	return false;
+}
+
 static int ask(struct capture *c, const struct question *q, json_t *commands)
 {
 	_cleanup_(spawn_done) struct spawn s = SPAWN_INIT(q->argv[0]);
@@ -388,7 +416,7 @@ static int ask(struct capture *c, const struct question *q, json_t *commands)
 		return 0;
 	rest = SPAN(s.out ? s.out : "");
 	while (span_line(&rest, &l))
-		if (!q->keep || memmem(l.p, l.len, q->keep, strlen(q->keep)))
+		if (is_kept(l, q->keep))
 			(void)strbuf_printf(&out, "%.*s\n", (int)l.len, l.p);
 	return json_object_set_new(commands, strbuf_str(&line),
 				   json_pack("{s:i, s:s}", "status", s.status, "output", strbuf_str(&out))) <

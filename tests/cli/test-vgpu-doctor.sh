@@ -61,7 +61,19 @@ says "no mdev types is normal there" '^ok *types *2 vGPU types .*mdevctl shows n
 says "a guest with a type that is gone" '^warn *guests *.*/100.conf asks for type nvidia-999'
 says "virtual functions are no cards" '^ok *card *0000:41:00.0'
 nv vgpu status
-says "status lists types" '^type *0000:41:00.4 *nvidia-558 *NVIDIA RTXA6000-1Q'
+says "status lists types" '^type *0000:41:00.4 *nvidia-558 *NVIDIA RTXA6000-1Q, 1024 MiB'
+python3 - "$root/nvdriver-commands.json" <<'END'
+import json, sys
+d = json.load(open(sys.argv[1]))
+d["commands"]["nvidia-smi vgpu -q"] = {"status": 0, "output": "  vGPU ID : 1\n    Guest Driver Version : 595.58.03\n"}
+d["commands"]["nvidia-smi --query-gpu=pci.bus_id,memory.total --format=csv,noheader,nounits"] = {"status": 0, "output": "00000000:41:00.0, 49140\n"}
+json.dump(d, open(sys.argv[1], "w"))
+END
+put "$root/usr/lib/nvdriver/libvgpu_unlock_rs.so" x
+put "$root/etc/vgpu_unlock/profile_override.toml" '[profile.nvidia-558]\nframebuffer = "64GiB"\n'
+nv vgpu doctor
+says "a guest's driver that is newer than the host's" '^fail *guests *a running guest has driver 595.58.03'
+says "a profile that is larger than the card" '^warn *unlock-config */etc/vgpu_unlock/profile_override.toml: profile.nvidia-558 takes 65536 MiB'
 nv --json vgpu doctor
 cp out machine.json
 

@@ -543,6 +543,50 @@ static int check_unlock_file(struct doctor *d, const char *path,
 	return say(d, "unlock-config", "ok", NULL, "/%s is well formed", path);
 }
 
+uint64_t vgpu_smi_memory(const char *text, const char *address)
+{
+	struct span rest = SPAN(text), line;
+
+	while (span_line(&rest, &line)) {
+		const char *comma = memchr(line.p, ',', line.len);
+		struct span bus = span_trim((struct span){ line.p, comma ? (size_t)(comma - line.p) : 0 });
+		size_t n = strlen(address);
+		uint64_t mib;
+
+		/* Its domain has eight digits, ours four. */
+		if (bus.len < n || strncasecmp(bus.p + bus.len - n, address, n) != 0 ||
+		    parse_u64(span_trim((struct span){ comma + 1, line.len - (size_t)(comma + 1 - line.p) }),
+			      UINT32_MAX, &mib) < 0)
+			continue;
+		return mib << 20;
+	}
+	return 0;
+}
+
+/* Do the overrides fit the card they are for? */
+static int check_unlock_fit(struct doctor *d)
+{
+	_cleanup_(text_files_done) struct text_files files = { 0 };
+	_cleanup_(unlock_problems_done) struct unlock_problems problems = { 0 };
+	_cleanup_(answer_done) struct answer a = { 0 };
+	const struct card *c = chosen_card(d);
+	uint64_t memory = 0;
+
+	if (text_files_read(&files, d->s.en->host, UNLOCK_PROFILE, NULL) < 0 || files.n == 0)
+		return 0;
+	if (c && d->driver &&
+	    TOOLS_ASK(d->s.en->host, &a, NULL, "nvidia-smi", "--query-gpu=pci.bus_id,memory.total",
+		      "--format=csv,noheader,nounits") == 0 &&
+	    a.status == 0)
+		memory = vgpu_smi_memory(a.out, c->pci.address);
+	if (unlock_profile_fits((struct span){ files.v[0].bytes, files.v[0].len }, memory, &problems) < 0)
+		return -ENOMEM;
+	for (char **p = problems.list; p && *p; p++)
+		if (say(d, "unlock-config", "warn", "make it smaller", "/" UNLOCK_PROFILE ": %s", *p) < 0)
+			return -ENOMEM;
+	return 0;
+}
+
 static int check_unlock_files(struct doctor *d)
 {
 	int r;
@@ -550,7 +594,9 @@ static int check_unlock_files(struct doctor *d)
 	if (!path_exists(d->s.en->host->root_fd, UNLOCK_LIBRARY))
 		return 0;
 	r = check_unlock_file(d, UNLOCK_CONFIG, unlock_config_check);
-	return r < 0 ? r : check_unlock_file(d, UNLOCK_PROFILE, unlock_profile_check);
+	if (r >= 0)
+		r = check_unlock_file(d, UNLOCK_PROFILE, unlock_profile_check);
+	return r < 0 ? r : check_unlock_fit(d);
 }
 
 static int check_unlock(struct doctor *d)
@@ -625,6 +671,43 @@ static int check_guests(struct doctor *d)
 	return r;
 }
 
+void vgpu_smi_newer_guest(const char *text, const char *host_version, char ret[32])
+{
+	static const char key[] = "Guest Driver Version";
+	struct span rest = SPAN(text), line;
+
+	ret[0] = '\0';
+	while (span_line(&rest, &line)) {
+		const char *colon = memchr(line.p, ':', line.len);
+		struct span version;
+
+		if (!span_starts(span_trim(line), key) || !colon)
+			continue;
+		version = span_trim((struct span){ colon + 1, line.len - (size_t)(colon + 1 - line.p) });
+		if (version.len == 0 || version.len >= 32 || !isdigit((unsigned char)*version.p))
+			continue;
+		(void)snprintf(ret, 32, SPAN_FMT, SPAN_ARG(version));
+		if (catalog_major(ret) > catalog_major(host_version))
+			return;
+		ret[0] = '\0';
+	}
+}
+
+/* A guest's driver may be older than the host's, never of a newer branch. */
+static int check_guest_drivers(struct doctor *d)
+{
+	_cleanup_(answer_done) struct answer a = { 0 };
+	char newer[32];
+
+	if (!d->driver || TOOLS_ASK(d->s.en->host, &a, NULL, "nvidia-smi", "vgpu", "-q") < 0 || a.status != 0)
+		return 0;
+	vgpu_smi_newer_guest(a.out, d->driver, newer);
+	if (!*newer)
+		return 0;
+	return say(d, "guests", "fail", "nvdriver vgpu guest lists the drivers of this host's branch",
+		   "a running guest has driver %s, of a newer branch than the host's %s", newer, d->driver);
+}
+
 static const char *text_of(const json_t *o, const char *key)
 {
 	const char *text = json_string_value(json_object_get(o, key));
@@ -683,13 +766,13 @@ static const struct {
 	int (*look)(struct doctor *);
 	bool after_install;
 } checks[] = {
-	{ check_host, false },	  { check_repositories, false }, { check_boot, false },
-	{ check_iommu, false },	  { check_key, false },		 { check_cards, false },
-	{ check_nouveau, false }, { check_kernel, false },	 { check_modules_built, true },
-	{ check_signer, true },	  { check_smi, true },		 { check_daemons, true },
-	{ check_unlock, true },	  { check_unlock_files, true },	 { check_functions, true },
-	{ check_drivers, true },  { check_types, true },	 { check_guests, false },
-	{ check_license, false },
+	{ check_host, false },		{ check_repositories, false }, { check_boot, false },
+	{ check_iommu, false },		{ check_key, false },	       { check_cards, false },
+	{ check_nouveau, false },	{ check_kernel, false },       { check_modules_built, true },
+	{ check_signer, true },		{ check_smi, true },	       { check_daemons, true },
+	{ check_unlock, true },		{ check_unlock_files, true },  { check_functions, true },
+	{ check_drivers, true },	{ check_types, true },	       { check_guests, false },
+	{ check_guest_drivers, false }, { check_license, false },
 };
 
 static int look_at(struct engine *en, const char *gpu_db_beside, bool all, json_t **ret_checks,
@@ -748,10 +831,11 @@ static json_t *types_json(const struct doctor *d)
 	for (size_t i = 0; list && i < d->types.n; i++) {
 		const struct vgpu_type *t = &d->types.v[i];
 
-		(void)json_array_append_new(list,
-					    json_pack("{s:s, s:i, s:s, s:i, s:b}", "address", t->address,
-						      "id", (int)t->id, "name", t->name, "available",
-						      t->available, "vendor_vfio", (int)t->vendor));
+		(void)json_array_append_new(
+		    list,
+		    json_pack("{s:s, s:i, s:s, s:i, s:b, s:i, s:i}", "address", t->address, "id", (int)t->id,
+			      "name", t->name, "available", t->available, "vendor_vfio", (int)t->vendor,
+			      "framebuffer_mib", (int)t->framebuffer_mib, "displays", (int)t->displays));
 	}
 	return list;
 }

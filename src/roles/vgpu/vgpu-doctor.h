@@ -21,6 +21,13 @@ int vgpu_doctor(struct engine *en, const char *gpu_db_beside, json_t **ret_check
 int vgpu_verify(struct engine *en, const char *gpu_db_beside, json_t **ret_checks, unsigned *ret_findings,
 		struct err *e);
 
+/* Memory of a card in the answer of `nvidia-smi --query-gpu=pci.bus_id,memory.total --format=csv,noheader,nounits`, in bytes; 0 =
+ * it is not there. Pure. */
+uint64_t vgpu_smi_memory(const char *text, const char *address);
+
+/* The newest guest driver of `nvidia-smi vgpu -q` whose major is newer than the host driver's; "" = none. Pure. */
+void vgpu_smi_newer_guest(const char *text, const char *host_version, char ret[32]);
+
 /* What keeps the driver from working, in the text of `nvidia-smi vgpu`; NULL = nothing. `unlock`: it says "no supported
  * devices" of an unlocked card, and that is normal. Pure; static text. */
 const char *vgpu_smi_reason(const char *text, bool unlock);

@@ -188,6 +188,16 @@ static const char *package_sha256(const struct driver_request *q, const char *na
 	return q->sha256;
 }
 
+/* Of archives whose SHA-256 no table has. */
+static const char *package_md5(const struct driver_request *q, const char *name)
+{
+	for (size_t i = 0; !package_sha256(q, name) && i < q->catalog->n_releases; i++)
+		if (strcmp(q->catalog->releases[i].package, name) == 0 &&
+		    *q->catalog->releases[i].package_md5)
+			return q->catalog->releases[i].package_md5;
+	return NULL;
+}
+
 static int note_row(const struct driver_request *q, struct driver_result *d, const char *name, struct err *e)
 {
 	if (!d->row)
@@ -239,9 +249,11 @@ static int digest_error(const char *name, const char *kind, const char *want, co
 	return err_object(e, "%s", name);
 }
 
+/* A path that a person names may be a link. */
 static int check_md5(int dirfd, const char *name, const char *want, struct err *e)
 {
-	_cleanup_close_ int fd = want ? openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -EBADF;
+	_cleanup_close_ int fd =
+	    want ? openat(dirfd, name, O_RDONLY | O_CLOEXEC | (dirfd == AT_FDCWD ? 0 : O_NOFOLLOW)) : -EBADF;
 	char found[2 * MD5_SIZE + 1];
 	int r;
 
@@ -364,6 +376,8 @@ static int take_file(const struct driver_request *q, struct driver_result *d, st
 	}
 	n = pread(fd, head, sizeof(head), 0);
 	r = check_sha256(q->file, fd, package_sha256(q, name), e);
+	if (r >= 0)
+		r = check_md5(AT_FDCWD, q->file, q->accept_md5 ? NULL : package_md5(q, name), e);
 	if (r < 0)
 		return r;
 	if (n <= 0 || !fetch_kind_fits(FETCH_ZIP, head, (size_t)n, NULL))
@@ -429,6 +443,7 @@ static int fetch_zip(const struct driver_request *q, const char *url, const char
 	int r;
 
 	f.kind = FETCH_ZIP;
+	f.md5 = q->accept_md5 ? NULL : package_md5(q, name);
 	r = path ? fetch_file(&f, &got, e) : err_oom(e);
 	if (r < 0)
 		return r;

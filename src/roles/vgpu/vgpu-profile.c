@@ -232,6 +232,93 @@ int unlock_profile_check(struct span text, struct unlock_problems *ret)
 	return 0;
 }
 
+/* What one instance takes; 0 where the override does not say. */
+static uint64_t profile_size(const json_t *profile)
+{
+	uint64_t framebuffer = 0, reservation = 0;
+
+	if (!is_size(json_object_get(profile, "framebuffer"), &framebuffer))
+		return 0;
+	(void)is_size(json_object_get(profile, "framebuffer_reservation"), &reservation);
+	return framebuffer + reservation;
+}
+
+static int check_pixels(const char *where, const json_t *profile, struct unlock_problems *p)
+{
+	json_int_t width = json_integer_value(json_object_get(profile, "display_width")),
+		   height = json_integer_value(json_object_get(profile, "display_height")),
+		   pixels = json_integer_value(json_object_get(profile, "max_pixels")), wanted;
+
+	if (width <= 0 || height <= 0 || pixels <= 0 || __builtin_mul_overflow(width, height, &wanted) ||
+	    wanted == pixels)
+		return 0;
+	return say(p, false, "%s: max_pixels is %lld, and display_width times display_height %lld", where,
+		   (long long)pixels, (long long)wanted);
+}
+
+static int check_fit(const char *where, const json_t *profile, uint64_t memory, struct unlock_problems *p)
+{
+	uint64_t size = profile_size(profile), all;
+	json_int_t instances = json_integer_value(json_object_get(profile, "max_instances"));
+	int r = check_pixels(where, profile, p);
+
+	if (r < 0 || memory == 0 || size == 0)
+		return r;
+	if (size > memory)
+		return say(p, false, "%s takes %llu MiB, and the card has %llu", where,
+			   (unsigned long long)(size >> 20), (unsigned long long)(memory >> 20));
+	if (instances > 0 && (__builtin_mul_overflow(size, (uint64_t)instances, &all) || all > memory))
+		return say(p, false, "%s: %lld instances of %llu MiB do not fit into the card's %llu", where,
+			   (long long)instances, (unsigned long long)(size >> 20),
+			   (unsigned long long)(memory >> 20));
+	return 0;
+}
+
+/* Overrides of one kind; *ret_sum is what all of them take together. */
+static int check_fits(const json_t *profiles, const char *group, uint64_t memory, uint64_t *ret_sum,
+		      struct unlock_problems *p)
+{
+	const json_t *profile;
+	const char *name;
+	int r = 0;
+
+	*ret_sum = 0;
+	json_object_foreach ((json_t *)profiles, name, profile) {
+		_cleanup_free_ char *where = str_printf("%s.%s", group, name);
+
+		if (r >= 0)
+			r = where ? check_fit(where, profile, memory, p) : -ENOMEM;
+		if (__builtin_add_overflow(*ret_sum, profile_size(profile), ret_sum))
+			*ret_sum = UINT64_MAX;
+	}
+	return r;
+}
+
+int unlock_profile_fits(struct span text, uint64_t memory_bytes, struct unlock_problems *ret)
+{
+	static const char *const groups[] = { "profile", "mdev", "vm" };
+	_cleanup_(unlock_problems_done) struct unlock_problems found = { 0 };
+	_cleanup_(err_done) struct err ignored = ERR_INIT;
+	json_auto_t *all = NULL;
+	uint64_t sum = 0;
+	int r = toml_parse(text, &all, &ignored);
+
+	if (r < 0)
+		return r == -ENOMEM ? r : 0;
+	for (size_t i = 0; r >= 0 && i < ARRAY_LEN(groups); i++)
+		r = check_fits(json_object_get(all, groups[i]), groups[i], memory_bytes, &sum, &found);
+	/* The last group is the machines'. */
+	if (r >= 0 && memory_bytes && sum > memory_bytes)
+		r = say(&found, false,
+			"the machines named there take %llu MiB together, and the card has %llu",
+			(unsigned long long)(sum >> 20), (unsigned long long)(memory_bytes >> 20));
+	if (r < 0)
+		return r;
+	*ret = found;
+	found = (struct unlock_problems){ 0 };
+	return 0;
+}
+
 int unlock_config_check(struct span text, struct unlock_problems *ret)
 {
 	static const char *const flags[] = { "unlock", "unlock_migration" };

@@ -21,6 +21,10 @@ void unlock_problems_done(struct unlock_problems *p);
 int unlock_config_check(struct span text, struct unlock_problems *ret);
 int unlock_profile_check(struct span text, struct unlock_problems *ret);
 
+/* Overrides that a card of so much memory cannot hold: a profile larger than the card, more instances of it than fit, machines
+ * that do not fit at once; and a max_pixels that is not width times height. Never fatal. A file that is no TOML has none. */
+int unlock_profile_fits(struct span text, uint64_t memory_bytes, struct unlock_problems *ret);
+
 /* A size as profiles have it: a number, or text such as "2GiB" or "512 MB". -EINVAL. */
 int unlock_size_parse(struct span text, uint64_t *ret);
 

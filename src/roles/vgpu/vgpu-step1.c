@@ -593,6 +593,9 @@ static int wanted_packages(const struct step1 *s, char ***ret, struct err *e)
 			r = want(s, ret, *w);
 	if (r >= 0 && s->machine.secureboot.secure_boot == TRI_YES)
 		r = want(s, ret, "mokutil");
+	/* Nothing else reads what that service encrypts. */
+	if (r >= 0 && s->driver && !s->own_file && strcmp(s->driver->url_kind, "mega") == 0)
+		r = want(s, ret, "megatools");
 	if (r < 0)
 		return err_oom(e);
 	r = want_headers(s, ret, s->machine.kernel, e);

@@ -20,6 +20,40 @@ void vgpu_types_done(struct vgpu_types *t)
 	*t = (struct vgpu_types){ 0 };
 }
 
+static unsigned number_after(struct span text, const char *key)
+{
+	const char *p = memmem(text.p, text.len, key, strlen(key)), *from = p ? p + strlen(key) : NULL;
+	uint64_t n;
+	size_t len = 0;
+
+	while (from && from + len < text.p + text.len && from[len] >= '0' && from[len] <= '9')
+		len++;
+	return from && parse_u64((struct span){ from, len }, UINT32_MAX, &n) == 0 ? (unsigned)n : 0;
+}
+
+void vgpu_type_describe(struct vgpu_type *t, struct span description)
+{
+	unsigned framebuffer = number_after(description, "framebuffer=");
+
+	t->displays = number_after(description, "num_heads=");
+	t->framebuffer_mib = framebuffer ? framebuffer : t->framebuffer_mib;
+}
+
+unsigned vgpu_type_size_mib(const char *name)
+{
+	const char *dash = strrchr(name, '-');
+	char *end = NULL;
+	unsigned long gib;
+
+	if (!dash || dash[1] < '0' || dash[1] > '9')
+		return 0;
+	gib = strtoul(dash + 1, &end, 10);
+	/* One letter says what it is for; "0" stands for half a GiB. */
+	if (gib > 1024 || !strchr("ABCQ", *end) || *end == '\0' || end[1] != '\0')
+		return 0;
+	return gib ? (unsigned)gib * 1024 : 512;
+}
+
 static int add(struct vgpu_types *t, const char *address, bool vendor, unsigned id, struct span name,
 	       int available)
 {
@@ -34,6 +68,7 @@ static int add(struct vgpu_types *t, const char *address, bool vendor, unsigned 
 	    (struct vgpu_type){ .vendor = vendor, .id = id, .available = available, .name = span_dup(name) };
 	if (!new->name)
 		return -ENOMEM;
+	new->framebuffer_mib = vgpu_type_size_mib(new->name);
 	(void)snprintf(new->address, sizeof(new->address), "%s", address);
 	t->n++;
 	return 0;
@@ -78,9 +113,10 @@ static int names(const struct host *h, const char *path, char ***ret)
 
 static int read_mdev_type(const struct host *h, const char *address, const char *type, struct vgpu_types *t)
 {
-	_cleanup_free_ char *name = NULL, *free_text = NULL;
+	_cleanup_free_ char *name = NULL, *free_text = NULL, *description = NULL;
 	char path[PATH_MAX];
-	uint64_t id, available;
+	uint64_t id, available = 0;
+	bool known;
 	int n = snprintf(path, sizeof(path), "class/mdev_bus/%s/mdev_supported_types/%s/name", address, type);
 
 	if (!span_starts(SPAN(type), "nvidia-") || parse_u64(SPAN(type + 7), UINT16_MAX, &id) < 0 ||
@@ -89,10 +125,15 @@ static int read_mdev_type(const struct host *h, const char *address, const char 
 	(void)read_line_at(h->sys_fd, path, &name);
 	(void)snprintf(path, sizeof(path), "class/mdev_bus/%s/mdev_supported_types/%s/available_instances",
 		       address, type);
-	if (read_line_at(h->sys_fd, path, &free_text) < 0 ||
-	    parse_u64(span_trim(SPAN(free_text)), INT_MAX, &available) < 0)
-		return add(t, address, false, (unsigned)id, SPAN(name ? name : ""), -1);
-	return add(t, address, false, (unsigned)id, SPAN(name ? name : ""), (int)available);
+	known = read_line_at(h->sys_fd, path, &free_text) == 0 &&
+		parse_u64(span_trim(SPAN(free_text)), INT_MAX, &available) == 0;
+	if (add(t, address, false, (unsigned)id, SPAN(name ? name : ""), known ? (int)available : -1) < 0)
+		return -ENOMEM;
+	(void)snprintf(path, sizeof(path), "class/mdev_bus/%s/mdev_supported_types/%s/description", address,
+		       type);
+	if (read_line_at(h->sys_fd, path, &description) == 0)
+		vgpu_type_describe(&t->v[t->n - 1], SPAN(description));
+	return 0;
 }
 
 static int read_mdev(const struct host *h, struct vgpu_types *t)

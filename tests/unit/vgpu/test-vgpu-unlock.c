@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What the unlock library presents, which toolchain builds it, the unit for virtual functions, and what nvidia-smi says. */
+#include "vgpu-doctor.h"
+#include "vgpu-types.h"
 #include "testlib.h"
 
 #include "host.h"
@@ -135,6 +137,78 @@ static void parses_sizes(void **state _unused_)
 	}
 }
 
+/* What a card of 24 GiB cannot hold. */
+static void overrides_fit_the_card(void **state _unused_)
+{
+	static const struct {
+		const char *text, *said; /* NULL = nothing */
+	} rows[] = {
+		{ "", NULL },
+		{ "[profile.nvidia-256]\nframebuffer = \"20GiB\"\nframebuffer_reservation = \"4GiB\"\n",
+		  NULL },
+		{ "[profile.nvidia-256]\nframebuffer = \"32GiB\"\n", "profile.nvidia-256 takes 32768 MiB" },
+		{ "[profile.nvidia-256]\nframebuffer = \"8GiB\"\nmax_instances = 3\n", NULL },
+		{ "[profile.nvidia-256]\nframebuffer = \"8GiB\"\nmax_instances = 4\n",
+		  "4 instances of 8192 MiB" },
+		{ "[vm.100]\nframebuffer = \"16GiB\"\n[vm.101]\nframebuffer = \"16GiB\"\n",
+		  "32768 MiB together, and the card has 24576" },
+		{ "[vm.100]\ndisplay_width = 1920\ndisplay_height = 1080\nmax_pixels = 2073600\n", NULL },
+		{ "[vm.100]\ndisplay_width = 1920\ndisplay_height = 1080\nmax_pixels = 9\n",
+		  "max_pixels is 9, and display_width times display_height 2073600" },
+		{ "[broken", NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_(unlock_problems_done) struct unlock_problems p = { 0 };
+
+		assert_int_equal(unlock_profile_fits(SPAN(rows[i].text), (uint64_t)24 << 30, &p), 0);
+		assert_int_equal(strv_len(p.list), rows[i].said ? 1 : 0);
+		assert_true(!rows[i].said || strstr(p.list[0], rows[i].said));
+		assert_false(p.fatal);
+	}
+}
+
+static void types_tell_their_size(void **state _unused_)
+{
+	static const struct {
+		const char *name;
+		unsigned mib;
+	} rows[] = { { "GRID T4-1Q", 1024 },
+		     { "NVIDIA A40-48C", 49152 },
+		     { "GRID M60-0B", 512 },
+		     { "NVIDIA A100-1-5C", 5120 },
+		     { "NVIDIA A40", 0 },
+		     { "", 0 },
+		     { "x-1", 0 },
+		     { "x-1QQ", 0 },
+		     { "x-Q", 0 } };
+	struct vgpu_type t = { 0 };
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		assert_int_equal(vgpu_type_size_mib(rows[i].name), rows[i].mib);
+	vgpu_type_describe(&t, SPAN("num_heads=4, frl_config=60, framebuffer=2048M, max_instance=12"));
+	assert_int_equal(t.displays, 4);
+	assert_int_equal(t.framebuffer_mib, 2048);
+}
+
+static void nvidia_smi_answers(void **state _unused_)
+{
+	static const char memory[] = "00000000:01:00.0, 24576\n00000000:41:00.0, 49140\n";
+	static const char guests[] =
+	    "GPU 00000000:41:00.0\n    vGPU ID : 1\n        Guest Driver Version : N/A\n"
+	    "        Guest Driver Version              : 550.54.14\n"
+	    "        Guest Driver Version              : 580.65.06\n";
+	char newer[32];
+
+	assert_true(vgpu_smi_memory(memory, "0000:41:00.0") == (uint64_t)49140 << 20);
+	assert_true(vgpu_smi_memory(memory, "0000:42:00.0") == 0);
+	assert_true(vgpu_smi_memory("", "0000:42:00.0") == 0);
+	vgpu_smi_newer_guest(guests, "570.124.03", newer);
+	assert_string_equal(newer, "580.65.06");
+	vgpu_smi_newer_guest(guests, "580.65.05", newer);
+	assert_string_equal(newer, "");
+}
+
 static void splits_framebuffers(void **state _unused_)
 {
 	uint64_t framebuffer, reservation;
@@ -209,7 +283,8 @@ static void measures_partitions(void **state _unused_)
 }
 
 TEST_MAIN(cmocka_unit_test(measures_partitions), cmocka_unit_test(parses_sizes),
-	  cmocka_unit_test(splits_framebuffers), cmocka_unit_test(checks_files),
-	  cmocka_unit_test(names_guests), cmocka_unit_test(presents_devices),
+	  cmocka_unit_test(splits_framebuffers), cmocka_unit_test(overrides_fit_the_card),
+	  cmocka_unit_test(types_tell_their_size), cmocka_unit_test(nvidia_smi_answers),
+	  cmocka_unit_test(checks_files), cmocka_unit_test(names_guests), cmocka_unit_test(presents_devices),
 	  cmocka_unit_test(chooses_toolchains), cmocka_unit_test(writes_units),
 	  cmocka_unit_test(judges_nvidia_smi))
