@@ -66,7 +66,12 @@ struct lxc_opts {
 	      OPT_STRING,                                                                                         \
 	      O(restart),                                                                                         \
 	      "auto never always" },                                                                              \
-	    { "jobs", 'j', "N", "containers at a time; default: processors", OPT_U64, O(jobs) },                  \
+	    { "jobs",                                                                                             \
+	      'j',                                                                                                \
+	      "N",                                                                                                \
+	      "containers at a time; default: processors, 8 times as many where only records are written",        \
+	      OPT_U64,                                                                                            \
+	      O(jobs) },                                                                                          \
 	    { "rollback", 0, NULL, "take everything back after a failure", OPT_FLAG, O(rollback) },               \
 	    { "no-rollback", 0, NULL, "keep what was finished before a failure", OPT_FLAG, O(no_rollback) },      \
 	    { "replace-packages",                                                                                 \
@@ -133,7 +138,9 @@ static const struct opt verify_options[] = {
 	  "static device live" },
 	{ "cuda-init", 0, NULL, "also run a small program inside that starts CUDA", OPT_FLAG, O(cuda_init) },
 	{ "fix", 0, NULL, "repair what install would", OPT_FLAG, O(fix) },
-	{ "jobs", 'j', "N", "containers at a time; default: processors", OPT_U64, O(jobs) },
+	{ "jobs", 'j', "N",
+	  "containers at a time; default: processors, 8 times as many where only records are written",
+	  OPT_U64, O(jobs) },
 	{ 0 },
 };
 static const struct opt sync_options[] = {

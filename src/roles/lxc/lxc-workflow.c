@@ -535,6 +535,29 @@ static void work_all(struct job **jobs, size_t n, unsigned width)
 	}
 }
 
+/* It writes little, as a container that shares the driver's directory does. */
+static bool is_light(const struct job *j)
+{
+	for (size_t i = 0; j->plan && i < j->plan->n_ops; i++)
+		if (j->plan->ops[i].type == &lxc_op_toolkit)
+			return false;
+	return j->delivery == LXC_DELIVERY_SHARED;
+}
+
+/* Light ones mostly wait until a few records are on the disk, and one wait of the disk's does for many of them. Copies, installers
+ * and package managers want processors. */
+static unsigned width_of(const struct lxc *x, struct job *const *jobs, size_t n)
+{
+	unsigned cpus = host_cpu_count(x->en->host);
+
+	if (x->opt->jobs)
+		return x->opt->jobs;
+	for (size_t i = 0; i < n; i++)
+		if (!is_light(jobs[i]))
+			return cpus;
+	return 8 * cpus;
+}
+
 static void show_plan(const struct job *j, struct strbuf *text)
 {
 	json_t *plan = NULL;
@@ -570,7 +593,7 @@ int lxc_install(const struct lxc *x, char *const *ids, size_t n, unsigned steps,
 	if (n_todo == 1)
 		job_run(todo[0]);
 	else if (n_todo)
-		work_all(todo, n_todo, x->opt->jobs ? x->opt->jobs : host_cpu_count(x->en->host));
+		work_all(todo, n_todo, width_of(x, todo, n_todo));
 	for (size_t i = 0; i < n; i++)
 		status = worst(status, results[i].status);
 	for (size_t i = 0; jobs && i < n; i++)

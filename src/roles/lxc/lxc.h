@@ -39,7 +39,7 @@ struct lxc_options {
 	bool no_toolkit, container_toolkit; /* --no-toolkit, --container-toolkit */
 	const char *cuda; /* --cuda VERSION; NULL = the configuration's */
 	enum lxc_restart restart;
-	unsigned jobs; /* 0 = processors */
+	unsigned jobs; /* 0 = processors, eight times as many where all share a directory */
 	bool keep_runfile, apt_clean, replace_packages;
 	unsigned extras; /* enum lxc_extra */
 	bool no_extras; /* those of the container's record are not wanted any more */
