@@ -1,25 +1,59 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Every benchmark, one after the other, with what it was run on: half an hour on two cores that have nothing else to do.
-#   bench/all.sh STORE BASE    STORE: one that `nvdriver prepare apt:535.261.03 --kernel apt:amd64` filled;
-#                              BASE: a Debian 12 root (debootstrap --variant=minbase), copied, not changed
+# The benchmarks, one after the other; what they print goes into docs/performance.md, between each part's markers, with machine,
+# date, commit and load. About forty minutes on two cores that have nothing else to do.
+#   bench/all.sh [-n ROUNDS] [-p FILE] STORE BASE [PART...]    STORE: one that `nvdriver prepare apt:535.261.03 --kernel apt:amd64`
+#   bench/all.sh --parts                                       filled; BASE: a Debian 12 root (debootstrap --variant=minbase)
+# -p: another file than docs/performance.md; "-" for none. PART: some of what --parts lists, instead of all.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
-store=$(realpath "${1:?usage: bench/all.sh STORE BASE}") base=$(realpath "${2:?and BASE}") version=${VERSION:-535.261.03}
-export NVDRIVER=${NVDRIVER:-$PWD/build/src/cli/nvdriver}
-tree=$store/$(cat "$store/refs/driver/$version-x86_64")/root
+parts='runfile engine container bundle lxc modules cold'
+[ "${1:-}" != --parts ] || { echo "$parts"; exit 0; }
+rounds=3 page=docs/performance.md
+while getopts n:p: opt; do
+	case $opt in
+	n) rounds=$OPTARG ;;
+	p) page=$OPTARG ;;
+	*) sed -n '/^# *bench\//s/^# *//p' "$0" >&2; exit 2 ;;
+	esac
+done
+shift $((OPTIND - 1))
+store=$(realpath "${1:?usage: bench/all.sh [-n ROUNDS] [-p FILE] STORE BASE [PART...]}") base=$(realpath "${2:?and BASE}")
+shift 2
+export NVDRIVER=${NVDRIVER:-$PWD/build/src/cli/nvdriver} VERSION=${VERSION:-535.261.03}
+tree=$store/$(cat "$store/refs/driver/$VERSION-x86_64")/root
+text=$(mktemp)
+trap 'rm -f "$text"' EXIT
 
-echo "commit $(git describe --always --dirty), $(date -u +%F), Linux $(uname -r), $(nproc) CPUs: $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)"
-failed=0
-part() { # NAME COMMAND...
-	printf '\n%s (load %s)\n' "$1" "$(cut -d' ' -f1 /proc/loadavg)"
-	shift
-	"$@" || { echo "ended with $?"; failed=1; }
+part() { # the benchmark of one part
+	case $1 in
+	runfile) TMPDIR=/dev/shm bench/runfile.sh -n "$rounds" -x -g "$tree" ;;
+	engine) TMPDIR=/dev/shm bench/engine.sh -n "$rounds" "$store" "$base" ;;
+	container) TMPDIR=/dev/shm bench/container.sh -n "$rounds" "$store" ;;
+	bundle) bench/bundle.sh -n "$rounds" "$store" ;;
+	lxc) bench/lxc.sh -n "1 10" -N "50 200 500" "$store" ;;
+	modules) bench/modules.sh -s "$store" ;;
+	cold) TMPDIR=/dev/shm bench/container.sh -c "$store" ;;
+	*) echo "no part $1: $parts" >&2; return 2 ;;
+	esac
 }
-TMPDIR=/dev/shm part "run files" bench/runfile.sh "$NVDRIVER" "$tree"
-TMPDIR=/dev/shm part "engine" bench/engine.sh "$store" "$base"
-part "modules" bench/modules.sh "$store"
-TMPDIR=/dev/shm part "driver container" bench/container.sh "$store"
-part "bundles" bench/bundle.sh "$store"
-part "LXC" bench/lxc.sh "$store"
-exit $failed
+load() { cut -d' ' -f1 /proc/loadavg; }
+processor=$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)
+status=0
+# shellcheck disable=SC2086 # a list of words
+[ $# != 0 ] || set -- $parts
+for name; do
+	before=$(load) from=$SECONDS
+	if part "$name" >"$text"; then
+		printf '\nMeasured %s at commit %s: %d cores of %s, Linux %s, driver %s, median of %d; load average %s before, %s after %d s.\n' \
+			"$(date -u +%F)" "$(git describe --always --dirty)" "$(nproc)" "$processor" "$(uname -r)" "$VERSION" \
+			"$rounds" "$before" "$(load)" $((SECONDS - from)) >>"$text"
+		echo "$name"
+		cat "$text"
+		[ "$page" = - ] || bench/put.sh "$name" "$text" "$page" || status=1
+	else
+		echo "$name failed" >&2
+		status=1
+	fi
+done
+exit $status

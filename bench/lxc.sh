@@ -5,35 +5,29 @@
 # the installer's favour). Needs root, lxc, xfsprogs and erofs-utils; about two minutes and 6 GB with the default numbers.
 #   bench/lxc.sh [-n "1 10"] [-N "50 200"] STORE    STORE: one that `nvdriver prepare apt:535.261.03` filled
 #     -n   numbers of containers for every delivery    -N   numbers for the shared directory alone
-set -euo pipefail
-export LC_ALL=C
 [ "$(id -u)" = 0 ] || { echo "needs root"; exit 1; }
 # A mount name-space of its own takes every mount away at the end.
 [ -n "${NVD_OWN_MOUNTS:-}" ] || exec env NVD_OWN_MOUNTS=1 unshare -m -- bash "$0" "$@"
-top=$(cd "$(dirname "$0")/.." && pwd)
-nvdriver=$(realpath "${NVDRIVER:-$top/build/src/cli/nvdriver}")
+. "$(dirname "$0")/lib.sh"
 numbers="1 10" more="50 200"
 while getopts n:N: opt; do
 	case $opt in
 	n) numbers=$OPTARG ;;
 	N) more=$OPTARG ;;
-	*) exit 2 ;;
+	*) usage ;;
 	esac
 done
 shift $((OPTIND - 1))
-store=$(realpath "${1:?usage: bench/lxc.sh [-n NUMBERS] [-N NUMBERS] STORE}") version=${VERSION:-535.261.03}
-work=$(mktemp -d "${TMPDIR:-/var/tmp}/nvd-bench.XXXXXX")
-chmod 755 "$work"
+[ $# = 1 ] || usage
+use_store "$1"
 instances=$(cat /proc/sys/fs/inotify/max_user_instances)
 running=()
-end() {
+at_end() {
 	local c
 	for c in "${running[@]}"; do lxc-stop -k -P "${c%/*}" -n "${c##*/}" 2>/dev/null || :; done
 	echo "$instances" >/proc/sys/fs/inotify/max_user_instances
 	awk -v at="$work/" 'index($2, at) == 1 { print $2 }' /proc/mounts | sort -r | xargs -r -n1 umount -l 2>/dev/null || :
-	rm -rf --one-file-system "$work"
 }
-trap end EXIT
 echo 1024 >/proc/sys/fs/inotify/max_user_instances
 
 # A root of a C library and one program with many names, so that little but the driver is measured.
@@ -86,29 +80,23 @@ stop() { # MACHINE
 	rm -rf "$1"/host/var/lib/lxc/c* "$1"/store/targets/lxc-c*
 	sync -f "$1"
 }
-names() { seq -f 'c%g' 1 "$1"; }
 used_kb() { sync -f "$1"; df -k --output=used "$1" | tail -1; }
-now_us() { echo $(($(date +%s%N) / 1000)); }
-timed() { # COMMAND...: microseconds
-	local from
-	from=$(now_us)
-	"$@" >"$work/log" 2>&1 || { echo "failed: $*" >&2; tail -20 "$work/log" >&2; exit 1; }
-	echo $(($(now_us) - from))
-}
 install() { # MACHINE NUMBER DELIVERY
-	# shellcheck disable=SC2046 # names hold no blanks
-	"$nvdriver" -q --root "$1/host" --store "$1/store" lxc install $(names "$2") --delivery "$3" --level static --allow-missing-devices --offline
+	local names
+	mapfile -t names < <(seq -f 'c%g' 1 "$2")
+	"$work/measure" "$work/samples/${4:-unused}" "$nvdriver" -q --root "$1/host" --store "$1/store" lxc install "${names[@]}" --delivery "$3" \
+		--level static --allow-missing-devices --offline || failed "lxc install"
 }
 # measure LABEL MACHINE DELIVERY NUMBER: one row
 measure() {
-	local before first again after
+	local before after
 	start "$2" "$4"
+	begin first again
 	before=$(used_kb "$2")
-	first=$(timed install "$2" "$4" "$3")
+	install "$2" "$4" "$3" first
 	after=$(used_kb "$2")
-	again=$(timed install "$2" "$4" "$3")
-	awk -v n="$4" -v l="$1" -v f="$first" -v a="$again" -v k=$((after - before)) 'BEGIN {
-		printf "%-12s %4d %12.1f ms %12.1f ms %10.1f ms %10.1f MB\n", l, n, f / 1000, f / 1000 / n, a / 1000, k / 1024 }'
+	install "$2" "$4" "$3" again
+	cells "$4 x $1" "$(us "$(sample first 1)")" "$(us $(($(sample first 1) / $4)))" "$(us "$(sample again 1)")" "$(kb $((after - before)))" "$(kb "$(sample first 3)")"
 	stop "$2"
 }
 
@@ -121,7 +109,6 @@ for m in copy reflink; do
 done
 package=$work/package
 mkdir -p "$package"
-tree=$store/$(cat "$store/refs/driver/$version-x86_64")/root
 cp -a "$tree/." "$package/"
 rm -rf "$package/kernel" "$package/kernel-open" "$package/firmware" "$package/html"
 grep -vE '^(kernel|kernel-open|firmware|html)/' "$tree/.manifest" >"$package/.manifest.new"
@@ -140,12 +127,12 @@ for m in copy reflink; do
 	stop "$work/$m"
 done
 
-printf 'driver %s, user space of the compute profile; the installer has all of it: a run file of %s MB\n' "$version" "$(du -m "$work/"*.run | cut -f1)"
-printf '%-12s %4s %15s %15s %13s %13s\n' delivery N "all" "each" "second run" "disk, all"
+size=$(stat -c %s "$work"/*.run | awk '{ printf "%d MB", $1 / 1e6 }')
+heading "compute profile; installer: a run file of $size | all | each | second run | disk, all | memory"
 for n in $numbers; do
 	measure shared "$work/copy" shared "$n"
-	measure reflink "$work/reflink" tree "$n"
-	measure copy "$work/copy" tree "$n"
+	measure "tree, reflinks" "$work/reflink" tree "$n"
+	measure "tree, copies" "$work/copy" tree "$n"
 	measure installer "$work/copy" run "$n"
 done
 for n in $more; do measure shared "$work/copy" shared "$n"; done
