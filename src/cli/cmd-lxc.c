@@ -19,7 +19,7 @@ struct lxc_opts {
 	    *level, *cache_dir, *style, *container_tmp, *nvcc, *prepare;
 	uint64_t jobs;
 	bool all, no_toolkit, container_toolkit, keep_runfile, apt_clean, replace_packages, graphics, mig,
-	    compat32, imex, nvswitch, no_extras;
+	    compat32, imex, nvswitch, sockets, no_extras;
 	bool allow_no_host_driver, allow_missing_devices, rollback, no_rollback, force, debug, fix, cuda_init,
 	    boot, wait, compat, no_compat;
 };
@@ -45,6 +45,9 @@ struct lxc_opts {
 	    { "mig", 0, NULL, "capability nodes for MIG too", OPT_FLAG, O(mig) },                              \
 	    { "imex", 0, NULL, "the host's channels of memory exchange (IMEX) too", OPT_FLAG, O(imex) },       \
 	    { "nvswitch", 0, NULL, "nodes of NVSwitch and NVLink too", OPT_FLAG, O(nvswitch) },                \
+	    { "sockets", 0,                                                                                    \
+	      NULL,	 "sockets of the host's persistence daemon, fabric manager and MPS too",               \
+	      OPT_FLAG,	 O(sockets) },                                                                         \
 	    { "no-extras", 0, NULL, "forget graphics, mig, imex … of earlier runs", OPT_FLAG, O(no_extras) },  \
 	{                                                                                                      \
 		"debug", 0, NULL, "as -v", OPT_FLAG, O(debug), NULL, true                                      \
@@ -191,7 +194,7 @@ static unsigned extras_of(const struct lxc_opts *o)
 {
 	return (o->graphics ? LXC_EXTRA_GRAPHICS : 0) | (o->compat32 ? LXC_EXTRA_COMPAT32 : 0) |
 	       (o->mig ? LXC_EXTRA_MIG : 0) | (o->imex ? LXC_EXTRA_IMEX : 0) |
-	       (o->nvswitch ? LXC_EXTRA_NVSWITCH : 0);
+	       (o->nvswitch ? LXC_EXTRA_NVSWITCH : 0) | (o->sockets ? LXC_EXTRA_SOCKETS : 0);
 }
 
 static int options_take(const struct lxc_opts *o, struct lxc_options *opt, struct err *e)

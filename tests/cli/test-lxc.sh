@@ -135,6 +135,31 @@ equals "--no-extras takes them away" "$rc $(has nvidia-caps-imex-channels/channe
 lxc devices 101
 check "for good" grep -q 'nothing to do' "$work/out"
 
+# -- sockets of the host's daemons --
+machine
+mkdir -p "$root/run/nvidia-persistenced"
+: >"$root/run/nvidia-persistenced/socket"
+mounts() { sed '/^\[/,$d' "$conf" | sed -n "s|^lxc.mount.entry: ||p" | sed "s|$root||"; }
+lxc devices 101 --sockets
+equals "what the host has, on a file system of its own" "$(mounts)" "tmpfs run tmpfs rw,nosuid,nodev,mode=755,create=dir 0 0
+/run/nvidia-persistenced/socket run/nvidia-persistenced/socket none bind,optional,ro,nosuid,nodev,noexec,create=file 0 0"
+rm "$root/run/nvidia-persistenced/socket"
+lxc sync --boot
+equals "stays when its daemon does not run yet" "$(mounts | wc -l)" 2
+mkdir "$root/tmp" "$root/tmp/nvidia-mps"
+lxc devices 101
+equals "one that comes is added" "$(mounts | tail -1)" "/tmp/nvidia-mps tmp/nvidia-mps none bind,optional,nosuid,nodev,noexec,create=dir 0 0"
+lxc devices 101
+check "a second run finds nothing to do" grep -q 'nothing to do' "$work/out"
+lxc devices 101 --no-extras
+equals "and all go again" "$(mounts | wc -l)" 0
+machine
+sed -i 's|^hostname:|lxc.mount.entry: none run tmpfs rw 0 0\nhostname:|' "$conf"
+mkdir -p "$root/run/nvidia-persistenced"
+: >"$root/run/nvidia-persistenced/socket"
+lxc devices 101 --sockets
+equals "a container that has a file system there keeps it" "$(mounts | grep -c ' run tmpfs ') $(mounts | wc -l)" "1 2"
+
 # -- locks --
 machine 5.0.9
 sed -i 's/^hostname:/lock: backup\nhostname:/' "$conf"

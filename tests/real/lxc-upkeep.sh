@@ -46,6 +46,36 @@ run --root "$host" lxc remove c0
 equals "removal gives the loader's configuration back" "$(cat "$ct/etc/ld.so.conf.d/00-compat.conf")" /usr/local/cuda-12.8/compat
 lxc-stop -k -P "$lxcpath" -n c0
 
+# -- what one container has beyond computing the others neither lose nor take away --
+container g1
+container g2
+mkdir -p "$host/run/nvidia-persistenced"
+python3 -c "
+import socket
+s = socket.socket(socket.AF_UNIX)
+s.bind('$host/run/nvidia-persistenced/socket')
+s.listen()
+while True: s.accept()[0].sendall(b'here\n')" &
+daemon=$!
+for _ in $(seq 100); do [ ! -S "$host/run/nvidia-persistenced/socket" ] || break; sleep 0.1; done
+install g1 --graphics --sockets
+equals "graphics, and the sockets of the host's daemons" "$rc $(readlink "$lxcpath/g1/rootfs/etc/vulkan/icd.d/nvidia_icd.json")" "0 /usr/lib/nvdriver/current/share/vulkan/icd.d/nvidia_icd.json"
+equals "a daemon of the host answers inside" "$(inside g1 perl -MIO::Socket::UNIX -e 'print IO::Socket::UNIX->new("/run/nvidia-persistenced/socket")->getline')" here
+equals "through a mount that is good for nothing else" "$(inside g1 grep -o ' /run/nvidia-persistenced/socket r[^ ]*' /proc/self/mountinfo | tr , '\n' | grep -cE 'nosuid|nodev|noexec')" 3
+with=$(readlink "$host/run/nvdriver/live/current")
+install g2
+equals "a container without is installed" "$rc $(readlink "$host/run/nvdriver/live/current")" "0 $with"
+check "and the first keeps its libraries" inside g1 test -e /usr/lib/nvdriver/current/share/vulkan/icd.d/nvidia_icd.json
+run --root "$host" lxc sync
+equals "sync keeps them" "$rc $(readlink "$host/run/nvdriver/live/current")" "0 $with"
+kill $daemon
+wait $daemon 2>/dev/null
+for c in g1 g2; do
+	run --root "$host" lxc remove $c
+	lxc-stop -k -P "$lxcpath" -n $c
+done
+check "the configuration is as before" sh -c "! grep -q nvidia '$lxcpath/g1/config'"
+
 # -- does CUDA start? The driver's own library says: there is no GPU here --
 container c1
 install c1

@@ -357,6 +357,7 @@ static int lxc_push(struct lxc_backend *b, const char *id, int fd, const char *p
 
 const struct lxc_backend_ops lxc_backend_lxc = {
 	.name = "lxc",
+	.has_raw_lines = true,
 	.list = lxc_list,
 	.facts = lxc_facts,
 	.place = lxc_place,

@@ -599,6 +599,7 @@ static int pct_deny_device(struct lxc_backend *b, const char *id, const char *ru
 const struct lxc_backend_ops lxc_backend_pct = {
 	.name = "pct",
 	.is_pve = true,
+	.has_raw_lines = true,
 	.open = pct_open,
 	.list = pct_list,
 	.facts = pct_facts,

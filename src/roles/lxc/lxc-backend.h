@@ -75,6 +75,7 @@ void lxc_facts_done(struct lxc_facts *f);
 struct lxc_backend_ops {
 	const char *name; /* "pct", "lxc", "incus" */
 	bool is_pve; /* ids are numbers */
+	bool has_raw_lines; /* its configurations take any "lxc.…" line */
 	int (*open)(struct lxc_backend *b, struct err *e); /* may be NULL */
 	void (*close)(struct lxc_backend *b);
 	/* All ids, sorted. */

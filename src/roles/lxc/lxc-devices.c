@@ -2,11 +2,13 @@
 #include "lxc-devices.h"
 
 #include "jutil.h"
+#include "log.h"
 #include "lxc-edit.h"
 #include "lxc-include.h"
 #include "lxc-ops.h"
 #include "lxc-state.h"
 #include "lxc-verify.h"
+#include "path.h"
 #include "strbuf.h"
 #include "err-lxc.h"
 
@@ -21,25 +23,23 @@ static int push_line(char ***v, char *line)
 	return r;
 }
 
-static char *rule_text(const struct lxc_node *n, bool all_gpus, const char *key)
+static char *rule_text(const struct lxc_node *n, const char *key)
 {
 	if (n->kind == LXC_NODE_UVM || n->kind == LXC_NODE_UVM_TOOLS)
 		return str_printf("%s = c %u:* rw", key, n->major);
-	if (n->kind == LXC_NODE_GPU && all_gpus)
-		return str_printf("%s = c %u:%u rw", key, n->major, n->minor);
 	return str_printf("%s = c %u:%u rw", key, n->major, n->minor);
 }
 
-static int raw_lines(const struct lxc_node *n, const char *source, bool unified, bool all_gpus, char ***v)
+static int raw_lines(const struct lxc_node *n, const char *source, bool unified, char ***v)
 {
 	const char *key = unified ? "lxc.cgroup2.devices.allow" : "lxc.cgroup.devices.allow";
 	int r = push_line(
 	    v, str_printf("lxc.mount.entry = %s %s none bind,optional,create=file 0 0", source, n->path));
 
-	return r < 0 ? r : push_line(v, rule_text(n, all_gpus, key));
+	return r < 0 ? r : push_line(v, rule_text(n, key));
 }
 
-int lxc_device_lines(const struct lxc_nodes *nodes, bool dev_keys, bool unified, bool all_gpus,
+int lxc_device_lines(const struct lxc_nodes *nodes, bool dev_keys, bool unified,
 		     char *(*host_path)(const struct host *h, const char *absolute), const struct host *h,
 		     char ***ret)
 {
@@ -59,8 +59,86 @@ int lxc_device_lines(const struct lxc_nodes *nodes, bool dev_keys, bool unified,
 		else if (dev_keys)
 			r = push_line(&v, str_printf("dev = %s,mode=0666", source));
 		else
-			r = raw_lines(n, source, unified, all_gpus, &v);
+			r = raw_lines(n, source, unified, &v);
 	}
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(v);
+	return 0;
+}
+
+/* -- sockets of the host's daemons --
+ * LXC sets the other flags of a bind mount only together with "ro", which keeps nobody from talking through a socket. Clients
+ * of MPS make files of their own. */
+
+#define RUN_LINE "lxc.mount.entry = tmpfs run tmpfs rw,nosuid,nodev,mode=755,create=dir 0 0"
+
+static const struct {
+	const char *path;
+	const char *options;
+} sockets[] = { { "/run/nvidia-persistenced/socket", "ro,nosuid,nodev,noexec,create=file" },
+		{ "/run/nvidia-fabricmanager/socket", "ro,nosuid,nodev,noexec,create=file" },
+		{ "/tmp/nvidia-mps", "nosuid,nodev,noexec,create=dir" } };
+
+/* Does a line that is not ours mount something on run/? */
+static bool has_run(char *const *lines)
+{
+	for (; lines && *lines; lines++) {
+		struct span rest = SPAN(*lines), word = SPAN_NULL;
+
+		if (strncmp(*lines, "lxc.mount.entry = ", 18) != 0 || lxc_line_equal(*lines, RUN_LINE))
+			continue;
+		for (unsigned i = 0; i < 4 && span_word(&rest, &word); i++)
+			;
+		if (span_eq(word, "run") || span_eq(word, "/run"))
+			return true;
+	}
+	return false;
+}
+
+/* One whose daemon does not run at the moment stays: at boot none does yet. */
+static bool is_recorded(const struct lxc_ct *ct, const char *path)
+{
+	const json_t *line;
+	size_t i;
+
+	json_array_foreach (json_object_get(ct->record, "lines"), i, line)
+		if (json_is_string(line) && strstr(json_string_value(line), path))
+			return true;
+	return false;
+}
+
+static int socket_lines(const struct lxc_ct *ct, char ***v)
+{
+	const struct host *h = ct->x->en->host;
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < ARRAY_LEN(sockets); i++) {
+		const char *path = sockets[i].path;
+		_cleanup_free_ char *source = lxc_host_path(h, path);
+
+		if (!source)
+			return -ENOMEM;
+		if (!path_exists(h->root_fd, path) && !is_recorded(ct, path))
+			continue;
+		if (strncmp(path, "/run/", 5) == 0 && !has_run(ct->facts.lines))
+			r = push_line(v, strdup(RUN_LINE));
+		if (r >= 0)
+			r = push_line(v, str_printf("lxc.mount.entry = %s %s none bind,optional,%s 0 0",
+						    source, path + 1, sockets[i].options));
+	}
+	return r;
+}
+
+int lxc_ct_lines(const struct lxc_ct *ct, char ***ret)
+{
+	const struct lxc *x = ct->x;
+	_cleanup_strv_ char **v = NULL;
+	int r = lxc_device_lines(&ct->nodes, x->backend->dev_keys, x->host.unified, lxc_host_path,
+				 x->en->host, &v);
+
+	if (r >= 0 && (ct->extras & LXC_EXTRA_SOCKETS) && x->backend->ops->has_raw_lines)
+		r = socket_lines(ct, &v);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(v);
@@ -221,9 +299,9 @@ int lxc_devices_plan(struct lxc_ct *ct, struct plan *p, struct err *e)
 	r = lxc_nvidia_hook_check(ct, e);
 	if (r < 0)
 		return r;
-	if (lxc_device_lines(&ct->nodes, x->backend->dev_keys, x->host.unified, ct->gpus.all, lxc_host_path,
-			     x->en->host, &wanted) < 0 ||
-	    stale_lines(ct, wanted, &stale) < 0)
+	if ((ct->extras & LXC_EXTRA_SOCKETS) && !x->backend->ops->has_raw_lines)
+		log_warn("container %s: %s has no way to pass sockets on", ct->id, x->backend->ops->name);
+	if (lxc_ct_lines(ct, &wanted) < 0 || stale_lines(ct, wanted, &stale) < 0)
 		return err_oom(e);
 	/* The line of the shared directory belongs to the driver step. */
 	for (char **s = stale; s && *s; s++)

@@ -200,8 +200,7 @@ static json_t *our_lines(const struct lxc_ct *ct)
 {
 	_cleanup_strv_ char **lines = NULL, **ours = NULL;
 	_cleanup_free_ char *live = lxc_live_line(ct->x, ct->facts.unprivileged);
-	int r = lxc_device_lines(&ct->nodes, ct->x->backend->dev_keys, ct->x->host.unified, ct->gpus.all,
-				 lxc_host_path, ct->x->en->host, &lines);
+	int r = lxc_ct_lines(ct, &lines);
 
 	if (r >= 0 && live)
 		r = strv_push(&lines, live);
@@ -645,9 +644,7 @@ static bool drifted(struct lxc_ct *ct, json_t *problems)
 	bool drift = drifted_clone(ct, problems);
 
 	drift = drifted_mount(ct, problems) || drift;
-	if (!ct->x->host.version ||
-	    lxc_device_lines(&ct->nodes, ct->x->backend->dev_keys, ct->x->host.unified, ct->gpus.all,
-			     lxc_host_path, ct->x->en->host, &wanted) < 0)
+	if (!ct->x->host.version || lxc_ct_lines(ct, &wanted) < 0)
 		return drift;
 	for (char **p = wanted; p && *p; p++) {
 		struct span dev = lxc_line_dev_path(*p);

@@ -34,11 +34,9 @@ int lxc_delivery_parse(const char *s, enum lxc_delivery *ret)
 static const struct {
 	enum lxc_extra bit;
 	const char *name;
-} extras[] = { { LXC_EXTRA_GRAPHICS, "graphics" },
-	       { LXC_EXTRA_COMPAT32, "compat32" },
-	       { LXC_EXTRA_MIG, "mig" },
-	       { LXC_EXTRA_IMEX, "imex" },
-	       { LXC_EXTRA_NVSWITCH, "nvswitch" } };
+} extras[] = { { LXC_EXTRA_GRAPHICS, "graphics" }, { LXC_EXTRA_COMPAT32, "compat32" },
+	       { LXC_EXTRA_MIG, "mig" },	   { LXC_EXTRA_IMEX, "imex" },
+	       { LXC_EXTRA_NVSWITCH, "nvswitch" }, { LXC_EXTRA_SOCKETS, "sockets" } };
 
 json_t *lxc_extras_json(unsigned wanted)
 {

@@ -23,6 +23,7 @@ enum lxc_extra {
 	LXC_EXTRA_MIG = 1 << 2, /* capability nodes */
 	LXC_EXTRA_IMEX = 1 << 3, /* channels of memory exchange between machines */
 	LXC_EXTRA_NVSWITCH = 1 << 4, /* nodes of the switches between GPUs */
+	LXC_EXTRA_SOCKETS = 1 << 5, /* of the host's daemons: persistence, fabric manager, MPS */
 };
 /* ["graphics", …] and back; unknown words are passed over. NULL without memory. */
 json_t *lxc_extras_json(unsigned extras);

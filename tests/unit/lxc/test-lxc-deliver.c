@@ -135,15 +135,15 @@ static void test_device_lines(void **state)
 			 (char *)"lxc.cgroup2.devices.allow = c 10:200 rw", NULL };
 
 	(void)state;
-	assert_int_equal(lxc_device_lines(&n, true, true, false, as_it_is, NULL, &keys), 0);
+	assert_int_equal(lxc_device_lines(&n, true, true, as_it_is, NULL, &keys), 0);
 	assert_int_equal(strv_len(keys), 3); /* an optional node the host lacks is left out */
 	assert_string_equal(keys[0], "dev = /dev/nvidia1,mode=0666");
-	assert_int_equal(lxc_device_lines(&n, false, true, false, as_it_is, NULL, &unified), 0);
+	assert_int_equal(lxc_device_lines(&n, false, true, as_it_is, NULL, &unified), 0);
 	assert_true(strv_contains(unified, "lxc.cgroup2.devices.allow = c 195:1 rw"));
 	assert_true(strv_contains(unified, "lxc.cgroup2.devices.allow = c 499:* rw"));
 	assert_true(strv_contains(
 	    unified, "lxc.mount.entry = /dev/nvidia-uvm dev/nvidia-uvm none bind,optional,create=file 0 0"));
-	assert_int_equal(lxc_device_lines(&n, false, false, false, as_it_is, NULL, &legacy), 0);
+	assert_int_equal(lxc_device_lines(&n, false, false, as_it_is, NULL, &legacy), 0);
 	assert_true(strv_contains(legacy, "lxc.cgroup.devices.allow = c 195:255 rw"));
 	/* Only what we wrote ourselves, is there, and is no longer wanted. */
 	assert_int_equal(lxc_device_stale(record, have, unified, &stale), 0);
