@@ -231,7 +231,8 @@ static int write_answers(struct store *s, const char *key, json_t *answers, stru
 	if (dir < 0)
 		r = store_stage_begin(s, &st, e);
 	if (r == 0)
-		r = store_record_write(dir < 0 ? st.dir_fd : dir, "answers.json", record, 0644, e);
+		r = dir < 0 ? store_record_write(st.dir_fd, "answers.json", record, 0644, e)
+			    : store_record_put(s, dir, "answers.json", record, 0644, e);
 	json_decref(record);
 	if (r == 0 && dir < 0)
 		r = store_publish(&st, STORE_PROBE, key, e);

@@ -70,7 +70,7 @@ static int image_record(struct store *s, const char *id, const struct store_stag
 	(void)verity_enable(fd);
 	record = json_pack("{s:s, s:s, s:I, s:s*}", "tree", id, "sha256", sha256, "size_bytes",
 			   (json_int_t)sb.st_size, "verity", verity_digest(fd, verity) < 0 ? NULL : verity);
-	return record && name ? store_record_write(images, name, record, 0644, e) : err_oom(e);
+	return record && name ? store_record_put(s, images, name, record, 0644, e) : err_oom(e);
 }
 
 int store_image_build(struct store *s, const char *id, struct err *e)

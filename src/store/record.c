@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store.h"
+#include "store-internal.h"
 
 #include "fd.h"
 #include "jutil.h"
@@ -18,6 +18,17 @@ int store_record_write(int dirfd, const char *name, json_t *record, mode_t mode,
 	r = jdump(record, &text);
 	if (r >= 0)
 		r = publish_bytes(dirfd, name, text, strlen(text), mode);
+	return r < 0 ? err_errno(e, r, "cannot write the record %s", name) : 0;
+}
+
+int store_record_put(struct store *s, int dirfd, const char *name, json_t *record, mode_t mode, struct err *e)
+{
+	_cleanup_free_ char *text = NULL;
+	int r;
+
+	r = jdump(record, &text);
+	if (r >= 0)
+		r = store_put_bytes(s->dir_fd, dirfd, name, text, strlen(text), mode, true);
 	return r < 0 ? err_errno(e, r, "cannot write the record %s", name) : 0;
 }
 

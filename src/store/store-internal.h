@@ -13,6 +13,11 @@
  * without memory. Caller frees. */
 char *store_object_name(enum store_kind kind, const char *id);
 
+/* A file of a directory in which recover does not look for leftovers (an object, images/), whole or not there: written in a
+ * staging directory, where it does look. -errno; -EEXIST only without replace. */
+int store_put_bytes(int store_fd, int dirfd, const char *name, const void *buf, size_t len, mode_t mode,
+		    bool replace);
+
 /* Temporaries of dead runs below refs/. How many. */
 int store_refs_recover(struct store *s);
 

@@ -61,11 +61,10 @@ static int make_dir(int dirfd, const char *name, mode_t mode)
 	return fchmodat(dirfd, name, mode, 0) < 0 ? -errno : 0;
 }
 
-/* Written in a staging directory, so that a kill leaves it where recover looks, and never over one that is there:
- * another run that made the store at the same moment may hold locks in its bytes. */
-static int format_make(int dirfd)
+int store_put_bytes(int store_fd, int dirfd, const char *name, const void *buf, size_t len, mode_t mode,
+		    bool replace)
 {
-	_cleanup_close_ int tmp = dir_open_at(dirfd, "tmp"), held = -EBADF;
+	_cleanup_close_ int tmp = dir_open_at(store_fd, "tmp"), held = -EBADF;
 	char random[64];
 	int r = tmp < 0 ? tmp : tmpname_random(random, sizeof(random));
 
@@ -74,10 +73,18 @@ static int format_make(int dirfd)
 	held = livedir_create(tmp, random + 1); /* without the dot: a name that recover lists */
 	if (held < 0)
 		return held;
-	r = publish_bytes(held, "format", STORE_FORMAT "\n", 2, 0644);
+	r = publish_bytes(held, name, buf, len, mode);
 	if (r >= 0)
-		r = publish_rename(held, "format", dirfd, "format", false);
+		r = publish_rename(held, name, dirfd, name, replace);
 	(void)tree_remove(tmp, random + 1);
+	return r;
+}
+
+/* Never over one that is there: another run that made the store at the same moment may hold locks in its bytes. */
+static int format_make(int dirfd)
+{
+	int r = store_put_bytes(dirfd, dirfd, "format", STORE_FORMAT "\n", 2, 0644, false);
+
 	return r == -EEXIST ? 0 : r;
 }
 

@@ -100,6 +100,9 @@ int store_ref_parse(const char *text, size_t len, enum store_kind *ret_kind, cha
 
 /* Records: one JSON object per file, published atomically, keys sorted. */
 int store_record_write(int dirfd, const char *name, json_t *record, mode_t mode, struct err *e);
+/* The same where a killed run's temporary would stay: in an object that is published already, in images/. */
+int store_record_put(struct store *s, int dirfd, const char *name, json_t *record, mode_t mode,
+		     struct err *e);
 int store_record_read(int dirfd, const char *name, json_t **ret, struct err *e); /* -ENOENT silently in e */
 
 /* Trees: id = sha256 over lines "<type> <mode octal> <size> <sha256|link text> <path>\n" sorted by path; type is f, d

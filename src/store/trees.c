@@ -492,7 +492,7 @@ static void refresh_record(struct store *s, const char *id, json_t *record)
 	if (s->read_only || store_lock(s, STORE_TREE, id, 0, &lock, NULL) < 0)
 		return;
 	tree = store_object_open(s, STORE_TREE, id);
-	if (tree >= 0 && store_record_write(tree, "record.json", record, 0644, NULL) < 0)
+	if (tree >= 0 && store_record_put(s, tree, "record.json", record, 0644, NULL) < 0)
 		log_debug("tree %.12s: its record could not be refreshed", id);
 }
 
