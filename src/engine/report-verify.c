@@ -87,8 +87,12 @@ static void checks_done(struct checks *c)
 static int checks_add(const char *id, void *arg)
 {
 	struct checks *c = arg;
-	struct checked *v = reallocarray(c->v, c->n + 1, sizeof(*v));
+	struct checked *v;
 
+	/* A record comes before its image and goes after it: an interrupted run may leave it alone. */
+	if (c->kind == STORE_IMAGE && !store_has(c->en->store, STORE_IMAGE, id))
+		return 0;
+	v = reallocarray(c->v, c->n + 1, sizeof(*v));
 	if (!v)
 		return -ENOMEM;
 	c->v = v;
