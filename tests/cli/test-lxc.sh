@@ -96,8 +96,10 @@ check "the sections too" test "$(sections "$conf")" = "$(sections "$work/conf.be
 
 # -- raw lines (older) --
 machine 5.0.9
+: >"$root/etc/pve/lxc/.nvdriver-0123456789abcdef"
 lxc devices 101
 equals "devices by raw lines" "$rc" 0
+check "what a killed run was about to put in place is gone" test ! -e "$root/etc/pve/lxc/.nvdriver-0123456789abcdef"
 equals "mount entries" "$(sed '/^\[/,$d' "$conf" | grep -c '^lxc.mount.entry: .*optional,create=file 0 0')" 4
 equals "rules of the device cgroup, none for everything" "$(sed '/^\[/,$d' "$conf" | grep -c '^lxc.cgroup.devices.allow: c [0-9]*:[0-9*]* rw$')" 3
 check "never all of 195" sh -c "! grep -q '195:\*' '$conf'"

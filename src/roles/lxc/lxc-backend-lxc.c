@@ -278,6 +278,8 @@ static int lxc_config_apply(struct lxc_backend *b, const char *id, char *const *
 	if (lxc_lines_merge(ours, missing, remove, &result) < 0)
 		return err_oom(e);
 	if (!dry_run)
+		(void)publish_sweep(c.dir_fd); /* what a killed run was about to put in place */
+	if (!dry_run)
 		r = strcmp(b->set->style, "inline") == 0 ? write_inline(&c, result)
 							 : write_include(&c, result);
 	if (r < 0)

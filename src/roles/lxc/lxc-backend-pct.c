@@ -243,10 +243,10 @@ static int unlocked(struct lxc_backend *b, const char *id, struct err *e)
 	}
 }
 
-/* The lock Proxmox VE's own tools take for this file. */
-static int file_lock(struct lxc_backend *b, const char *id, struct lock *ret, struct err *e)
+/* Proxmox VE's own tools take the lock "pve-config-ID" for this file; "nvdriver" is ours alone. */
+static int file_lock(struct lxc_backend *b, const char *kind, const char *id, struct lock *ret, struct err *e)
 {
-	_cleanup_free_ char *name = str_printf("pve-config-%s.lock", id);
+	_cleanup_free_ char *name = str_printf("%s%s.lock", kind, id);
 	_cleanup_close_ int dir = -EBADF;
 	int r;
 
@@ -420,6 +420,21 @@ static int pct_push(struct lxc_backend *b, const char *id, int fd, const char *p
 
 /* -- configuration -- */
 
+/* All containers' files are in one directory: what killed runs left there is told from what others are about to put in place by a
+ * lock that every run of ours holds from here until its file is written. */
+static int write_begin(struct lxc_backend *b, const char *id, struct lock *ret, struct err *e)
+{
+	_cleanup_close_ int dir =
+	    path_open_at(b->host->root_fd, CONF_DIR, O_RDONLY | O_DIRECTORY, 0, PATH_IN_ROOT);
+	int r = file_lock(b, "nvdriver", "", ret, e);
+
+	if (r < 0)
+		return err_wrap(e, "container %s", id);
+	if (dir >= 0)
+		(void)publish_sweep(dir);
+	return 0;
+}
+
 static int write_conf(struct lxc_backend *b, const char *id, const char *old, size_t old_len,
 		      const struct strbuf *new, struct err *e)
 {
@@ -469,7 +484,7 @@ static int edit_raw(struct lxc_backend *b, const char *id, char *const *add, cha
 		    struct err *e)
 {
 	_cleanup_(strbuf_done) struct strbuf out = STRBUF_INIT(CONF_MAX);
-	_cleanup_(lock_release) struct lock lock = LOCK_INIT;
+	_cleanup_(lock_release) struct lock lock = LOCK_INIT, ours = LOCK_INIT;
 	_cleanup_strv_ char **raw_add = NULL, **raw_remove = NULL;
 	_cleanup_free_ char *text = NULL, *held = NULL;
 	size_t len;
@@ -479,7 +494,9 @@ static int edit_raw(struct lxc_backend *b, const char *id, char *const *add, cha
 		return err_oom(e);
 	if (!raw_add && !raw_remove)
 		return 0;
-	r = file_lock(b, id, &lock, e);
+	r = file_lock(b, "pve-config-", id, &lock, e);
+	if (r >= 0)
+		r = write_begin(b, id, &ours, e);
 	if (r >= 0)
 		r = conf_read(b, id, &text, &len, e);
 	if (r < 0)
