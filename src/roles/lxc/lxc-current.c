@@ -136,11 +136,11 @@ static int cache_rebuild(const struct lxc *x, const char *id, struct err *e)
 
 /* Some libraries have their version in the name they are asked for by: after a switch the loader must learn the new ones. A
  * container that is stopped now learns them when something is installed into it, or at the next switch. */
-static void caches_follow(const struct lxc *x, const char *old, const char *new)
+static void caches_rebuild(const struct lxc *x)
 {
 	_cleanup_strv_ char **ids = NULL;
 
-	if (!old || loads_the_same(x, old, new) || lxc_record_ids(x, &ids, NULL) < 0)
+	if (lxc_record_ids(x, &ids, NULL) < 0)
 		return;
 	for (char **id = ids; id && *id; id++) {
 		_cleanup_free_ char *target = str_printf("lxc-%s", *id);
@@ -154,22 +154,44 @@ static void caches_follow(const struct lxc *x, const char *old, const char *new)
 	}
 }
 
+/* Before a switch to that one: do the caches have to follow? Noted first, so that they do even when this run is killed. */
+static int caches_begin(const struct lxc *x, const char *name, struct err *e)
+{
+	_cleanup_free_ char *old = lxc_live_link(x, "current"), *begun = lxc_live_link(x, LXC_SWITCHING);
+	int r;
+
+	if (begun)
+		return 1;
+	if (!old || !name || strcmp(old, name) == 0 || loads_the_same(x, old, name))
+		return 0;
+	r = lxc_live_switching(x, true, e);
+	return r < 0 ? r : 1;
+}
+
+static int caches_end(const struct lxc *x, struct err *e)
+{
+	caches_rebuild(x);
+	return lxc_live_switching(x, false, e);
+}
+
 int lxc_current_set(const struct lxc *x, const char *name, struct err *e)
 {
-	_cleanup_free_ char *old = lxc_live_link(x, "current");
-	int r = lxc_live_switch(x, name, e);
+	int caches = caches_begin(x, name, e), r = caches;
 
-	if (r > 0)
-		caches_follow(x, old, name);
-	return r;
+	if (r >= 0)
+		r = lxc_live_switch(x, name, e);
+	if (r < 0 || !caches)
+		return r;
+	r = caches_end(x, e);
+	return r < 0 ? r : 1;
 }
 
 int lxc_current_back(const struct lxc *x, char **ret_name, struct err *e)
 {
-	_cleanup_free_ char *old = lxc_live_link(x, "current");
-	int r = lxc_live_rollback(x, ret_name, e);
+	_cleanup_free_ char *previous = lxc_live_link(x, "previous");
+	int caches = caches_begin(x, previous, e), r = caches;
 
 	if (r >= 0)
-		caches_follow(x, old, *ret_name);
-	return r;
+		r = lxc_live_rollback(x, ret_name, e);
+	return r < 0 || !caches ? r : caches_end(x, e);
 }

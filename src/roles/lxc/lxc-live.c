@@ -206,6 +206,8 @@ static int change_begin(const struct lxc *x, struct change *c, struct err *e)
 	r = live_writable(x, true);
 	if (r >= 0)
 		r = c->fd = dir_open_at(AT_FDCWD, x->live_dir);
+	if (r >= 0)
+		(void)publish_sweep(c->fd); /* a link that a killed run was about to put in place */
 	return r < 0 ? live_error(x, r, "cannot change", e) : 0;
 }
 
@@ -305,14 +307,34 @@ int lxc_live_lock(const struct lxc *x, struct err *e)
 	return r < 0 ? live_error(x, r, "cannot make the part for privileged containers of", e) : 0;
 }
 
+int lxc_live_switching(const struct lxc *x, bool begun, struct err *e)
+{
+	_cleanup_(change_done) struct change c = { x, LOCK_INIT, -EBADF };
+	int r = change_begin(x, &c, e);
+
+	if (r < 0)
+		return r;
+	r = begun ? publish_symlink(c.fd, LXC_SWITCHING, "current") : publish_unlink(c.fd, LXC_SWITCHING);
+	return r < 0 ? live_error(x, r, "cannot switch", e) : 0;
+}
+
+/* A run killed right after the link was set leaves the part for privileged containers behind. */
+static bool is_followed(const struct lxc *x, const char *name)
+{
+	_cleanup_close_ int live = lxc_live_open(x);
+
+	return live < 0 || !lxc_mount_is_point(live, LXC_LOCKED) || lxc_locked_is(live, name);
+}
+
 int lxc_live_switch(const struct lxc *x, const char *name, struct err *e)
 {
 	_cleanup_free_ char *now = lxc_live_link(x, "current");
+	bool same = now && strcmp(now, name) == 0;
 	int r;
 
-	if (now && strcmp(now, name) == 0)
+	if (same && is_followed(x, name))
 		return 0;
-	r = links_set(x, name, now, e);
+	r = links_set(x, name, same ? NULL : now, e);
 	return r < 0 ? r : 1;
 }
 

@@ -32,6 +32,10 @@ int lxc_live_mount(const struct lxc *x, const char *version, const char *view_id
 		   struct err *e);
 /* `current` names this one from now on, `previous` what it named before. 1 = changed, 0 = it did already. */
 int lxc_live_switch(const struct lxc *x, const char *name, struct err *e);
+/* Notes that a switch is begun but not yet followed by all that has to follow, so that the run after a killed one does the rest;
+ * begun false: it is finished. lxc_live_link(x, LXC_SWITCHING) is not NULL in between. */
+#define LXC_SWITCHING ".switching"
+int lxc_live_switching(const struct lxc *x, bool begun, struct err *e);
 /* Back to `previous`; *ret_name (caller frees) is what is current then. ERR_UNDO_NOTHING without one. */
 int lxc_live_rollback(const struct lxc *x, char **ret_name, struct err *e);
 /* Unmounts what is neither current nor previous nor still used by a container. How many. */
