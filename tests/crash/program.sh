@@ -6,11 +6,11 @@
 # again ends like one that was never disturbed.
 #
 #   program.sh [--full] [--row] [--stride N] SCENARIO...
-#       prepare, install, undo, gc, bundle; vgpu-step-1, vgpu-step-2 (a role's scenarios are in scenario-ROLE.sh)
+#       prepare, install, undo, gc, bundle; lxc-install, lxc-sync, vgpu-step-1, vgpu-step-2 (in scenario-ROLE.sh)
 #
 # Without --full it is killed at every call that publishes, and at a sample (a fixed stride) of the others, so that it
-# takes seconds. --row prints only the numbers of each scenario, for table.sh; --stride N lets only every Nth call fail
-# in a full sweep. NVDRIVER and FIXTURE name the two programs.
+# takes seconds. --row prints only the numbers of each scenario, for sweep.sh; --stride N makes a full sweep shorter: each
+# change of a name is killed, of the other calls every Nth, and every Nth call fails. NVDRIVER and FIXTURE name the two programs.
 set -u
 : "${NVDRIVER:?names the binary under test}" "${FIXTURE:?names the program that makes the fixture}"
 here=$(cd "$(dirname "$0")" && pwd)
@@ -29,8 +29,19 @@ skip() { echo "skipped: $1"; exit 77; }
 for tool in strace gcc make openssl; do command -v $tool >/dev/null || skip "no $tool"; done
 strace -o /dev/null -e trace=none -e inject=write:error=EIO:when=9999 true 2>/dev/null || skip "strace cannot trace here"
 
+# What a role mounts is gone with this test.
+case $*,${NVD_PRIVATE:-} in
+*lxc-*, | *container-*,)
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	options=(--stride "$every")
+	[ $full = no ] || options+=(--full)
+	[ $row = no ] || options+=(--row)
+	exec env NVD_PRIVATE=1 unshare --mount --propagation private "$0" "${options[@]}" "$@"
+	;;
+esac
+
 work=$(mktemp -d "${TMPDIR:-/tmp}/nvd-program.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+trap 'rm -rf "$work"' EXIT # a scenario that has more to take down does it in quiet()
 cd "$work" || exit 1
 export LC_ALL=C TMPDIR=$work UBSAN_OPTIONS=halt_on_error=1:exitcode=99
 unset SOURCE_DATE_EPOCH NVDRIVER_STORE
@@ -46,6 +57,7 @@ all="$publishing $names $others"
 errors=(ENOSPC EIO ENOMEM)
 
 fail() {
+	quiet
 	echo "FAILED: $scenario: $*"
 	[ -s "$work/out" ] && sed 's/^/  | /' "$work/out" | tail -20
 	[ -s "$work/difference" ] && head -20 "$work/difference"
@@ -100,20 +112,26 @@ command_of() {
 	*) "${1//-/_}_command" ;;
 	esac
 }
-fresh() { rm -rf root store; cp -a seed/root seed/store .; }
+# What runs or is mounted is ended before the directories are replaced or taken away; and begun again.
+quiet() { :; }
+begin() { :; }
+fresh() { quiet; rm -rf root store; cp -a seed/root seed/store .; begin; }
 
 # -- what is there --
 
 # Names that differ from run to run are masked; records and logs hold times, so only their names count.
 except=() # tests of find: what of the root is no state
+machine_state() { :; } # lines of what is no file
 root_state() {
+	machine_state
 	find root "${except[@]}" -printf '%y %m %p %l\n' | sed -E 's,/undo-[0-9a-f]{16},/undo-x,'
 	find root "${except[@]}" -type f ! -path 'root/var/lib/nvdriver/*' -exec sha256sum {} +
 }
 store_state() {
 	find store/trees store/kernels store/objects store/modules store/probes store/packages store/images store/refs ! -type d \
 		! -name '*.json' ! -name '*.log' -exec sha256sum {} +
-	find store/trees store/kernels store/objects store/modules store/probes store/packages store/images ! -type d -printf '%y %m %p %l\n'
+	# An image's record comes before the image, and without one says nothing.
+	find store/trees store/kernels store/objects store/modules store/probes store/packages store/images ! -type d ! -path 'store/images/*.json' -printf '%y %m %p %l\n'
 	find store/refs -type f -printf '%p\n'
 }
 state() { # NAME
@@ -152,8 +170,9 @@ old_or_new() {
 	{ diff old.root now.root; echo "-- and"; diff now.root new.root; } >difference
 	return 1
 }
-clean() {
-	find root store \( -name '.nvdriver-*' -o -path 'store/journal/*' -o -path 'store/tmp/*' \) -print >difference
+brief=() # tests of find: where a leftover stays until the next run, and then no longer
+clean() { # [TESTS]: of recover alone, with those
+	find root store "$@" \( -name '.nvdriver-*' -o -path 'store/journal/*' -o -path 'store/tmp/*' \) -print >difference
 	[ ! -s difference ]
 }
 again() { # undo has nothing left to undo the second time
@@ -183,7 +202,7 @@ after() { # WHERE
 		nvd recover || fail "$where: recover"
 		state now
 		old_or_new || fail "$where: neither old nor new"
-		clean || fail "$where: something is left behind"
+		clean "${brief[@]}" || fail "$where: something is left behind"
 		nvd recover || fail "$where: second recover"
 		state second
 		cmp -s now.root second.root && cmp -s now.store second.store || fail "$where: the second recover changed something"
@@ -280,6 +299,7 @@ scenario_run() {
 	counts_take
 	each "$all" "${stride[4]}" kill
 	each "$all" "${stride[4]}" error
+	quiet
 	[ $killed -gt 0 ] && [ $failed -gt 0 ] || fail "nothing was tried"
 	if [ $row = yes ]; then
 		printf '| nvdriver %s | %d | %d | %d | %d | %d | %s |\n' "${scenario//-/ }" $calls_main $killed "$every" $failed $tolerated "$(date +%F)"
@@ -288,14 +308,15 @@ scenario_run() {
 	fi
 }
 
-[ $# -gt 0 ] || set -- prepare install undo gc bundle vgpu-step-1 vgpu-step-2
+[ $# -gt 0 ] || set -- prepare install undo gc bundle lxc-install lxc-sync vgpu-step-1 vgpu-step-2
 fixture_make
 mv seed pristine
 for s; do
 	case $full$s in
-	yes*) stride=(1 1 "$every" "$every" 7) ;;
+	yes*) stride=(1 "$every" "$every" "$every" $((7 * every))) ;;
 	noprepare) stride=(7 97 23 131 997) ;;
 	novgpu-*) stride=(11 67 23 79 397) ;;
+	nolxc-*) stride=(17 101 41 151 397) ;;
 	*) stride=(7 41 17 61 397) ;;
 	esac
 	(scenario_run "$s") || exit
