@@ -5,9 +5,9 @@
 . "$here/../cli/vgpu-machines.sh"
 . "$here/../cli/vgpu-step2.sh"
 machine=pve8_secureboot
-# Which recorded programs ran is no state; a run file packed again has another time of day in it. What is kept for taking back is
-# tried by taking back.
-except=(! -name 'nvdriver-commands.*' ! -name '*-custom.run*' ! -path root/run ! -path 'root/run/*' ! -path root/var/lib/nvdriver
+# Which recorded programs ran is no state, nor are logs; a run file packed again has another time of day in it. What is kept for
+# taking back is tried by taking back, and our own directory may be there and empty.
+except=(! -path root/var/log ! -path 'root/var/log/*' ! -path root/var/lib/nvdriver/vgpu ! -name 'nvdriver-commands.*' ! -name '*-custom.run*' ! -path root/run ! -path 'root/run/*' ! -path root/var/lib/nvdriver
 	! -path 'root/var/lib/nvdriver/undo-*')
 # The fixtures say what they run by this; the machine's path is part of what the store knows.
 root=$work/root
