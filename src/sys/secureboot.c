@@ -10,14 +10,14 @@
 #define EFI_GLOBAL_GUID "8be4df61-93ca-11d2-aa0d-00e098032b8c"
 
 /* A variable file is four bytes of attributes and the value; the state is its last byte. */
-static enum tristate efi_flag(const struct host *h, const char *file)
+static int efi_flag(const struct host *h, const char *file, enum tristate *ret)
 {
 	_cleanup_free_ char *bytes = NULL;
-	size_t len;
+	size_t len = 0;
+	int r = h->sys_fd < 0 ? -ENOENT : read_file_at(h->sys_fd, file, 64, &bytes, &len);
 
-	if (h->sys_fd < 0 || read_file_at(h->sys_fd, file, 64, &bytes, &len) < 0 || len < 5)
-		return TRI_UNKNOWN;
-	return bytes[len - 1] == 1 ? TRI_YES : TRI_NO;
+	*ret = r < 0 || len < 5 ? TRI_UNKNOWN : bytes[len - 1] == 1 ? TRI_YES : TRI_NO;
+	return r == -ENOENT || r == -ENOTDIR ? 0 : r;
 }
 
 /* "none [integrity] confidentiality": the brackets mark the state. */
@@ -47,17 +47,16 @@ static enum tristate sig_enforce(const struct host *h)
 
 int secureboot_read(const struct host *h, struct secureboot *ret)
 {
-	struct secureboot s = { .setup_mode = efi_flag(h, "firmware/efi/efivars/SetupMode-" EFI_GLOBAL_GUID),
-				.secure_boot =
-				    efi_flag(h, "firmware/efi/efivars/SecureBoot-" EFI_GLOBAL_GUID),
-				.sig_enforce = sig_enforce(h) };
+	struct secureboot s = { .sig_enforce = sig_enforce(h) };
+	int r = efi_flag(h, "firmware/efi/efivars/SecureBoot-" EFI_GLOBAL_GUID, &s.secure_boot);
+	int k = efi_flag(h, "firmware/efi/efivars/SetupMode-" EFI_GLOBAL_GUID, &s.setup_mode);
 
 	s.efi = s.secure_boot != TRI_UNKNOWN;
 	if (s.secure_boot == TRI_YES && s.setup_mode == TRI_YES)
 		s.secure_boot = TRI_NO;
 	lockdown_state(h, s.lockdown, sizeof(s.lockdown));
 	*ret = s;
-	return 0;
+	return r < 0 ? r : k < 0 ? k : 0;
 }
 
 bool secureboot_modules_must_be_signed(const struct secureboot *s)

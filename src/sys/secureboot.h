@@ -15,5 +15,7 @@ struct secureboot {
 	enum tristate sig_enforce; /* module.sig_enforce */
 };
 
+/* What cannot be known is unknown in *ret, which is always set. -errno when a variable is there and cannot be read: then unknown
+ * must not be taken for off. */
 int secureboot_read(const struct host *h, struct secureboot *ret);
 bool secureboot_modules_must_be_signed(const struct secureboot *s);

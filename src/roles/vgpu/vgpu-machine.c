@@ -254,12 +254,14 @@ static int read_kernels(struct vgpu_machine *m)
 	return r;
 }
 
-static void read_boot(struct vgpu_machine *m)
+static int read_boot(struct vgpu_machine *m, struct err *e)
 {
 	const struct host *h = m->host;
 	struct stat st;
+	int r = secureboot_read(h, &m->secureboot);
 
-	(void)secureboot_read(h, &m->secureboot);
+	if (r < 0)
+		return err_errno(e, r, "cannot read whether Secure Boot is on");
 	read_root_pool(m);
 	m->boot = (struct boot_facts){
 		.efi = h->sys_fd >= 0 && fstatat(h->sys_fd, "firmware/efi", &st, 0) == 0,
@@ -271,6 +273,7 @@ static void read_boot(struct vgpu_machine *m)
 		freep(&m->pinned);
 	m->iommu_on =
 	    dir_has_entries(h->sys_fd, "class/iommu") && dir_has_entries(h->sys_fd, "kernel/iommu_groups");
+	return 0;
 }
 
 int vgpu_machine_read(const struct host *h, struct vgpu_machine *ret, struct err *e)
@@ -282,9 +285,10 @@ int vgpu_machine_read(const struct host *h, struct vgpu_machine *ret, struct err
 		r = read_codename(&m, e);
 	if (r >= 0)
 		r = read_subscription(&m, e);
+	if (r >= 0)
+		r = read_boot(&m, e);
 	if (r < 0)
 		return r;
-	read_boot(&m);
 	m.cpu = read_cpu(h);
 	if (h->proc_fd >= 0)
 		(void)kmods_read(h, &m.modules);
