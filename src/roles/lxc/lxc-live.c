@@ -74,11 +74,15 @@ static int pick(const char *name, enum store_kind kind, const char *id, void *ar
 static int tree_find(const struct lxc *x, const char *version, char **ret_id, struct err *e)
 {
 	struct picking p = { version, x->host.machine, NULL };
+	int r;
 
 	if (!x->en->store)
 		return -ENOENT;
-	if (store_ref_list(x->en->store, "driver/", pick, &p) == -ENOMEM)
-		return err_oom(e);
+	r = store_ref_list(x->en->store, "driver/", pick, &p);
+	if (r < 0) {
+		free(p.id);
+		return err_errno(e, r == -ENOENT ? -EIO : r, "cannot read the references of the store");
+	}
 	*ret_id = p.id;
 	return p.id ? 0 : -ENOENT;
 }
