@@ -16,6 +16,15 @@ quiet() {
 trap quiet EXIT
 start() { lxc-start -P "$lxcpath" -n ct || fail "the container does not start"; }
 inside() { lxc-attach -P "$lxcpath" -n ct --clear-env -- "$@"; }
+# What the killed run had started in the container's name-spaces is alive until it is done there.
+meanwhile() {
+	local n
+	for ((n = 0; n < 300; n++)); do
+		pgrep -f "^$NVDRIVER --store $work/store" >/dev/null || return 0
+		sleep 0.1
+	done
+	fail "children of the killed run do not end"
+}
 
 rootfs_make() { # AT: what a container needs to run and to be told a Debian
 	local program
