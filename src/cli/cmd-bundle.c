@@ -33,7 +33,8 @@ static void print_rows(const json_t *rows)
 /* -- create -- */
 
 struct create_opts {
-	char **drivers, **kernels, **rpms, **repos, **flavours;
+	char **drivers, **kernels, **rpms, **repos, **gpg_keys, **flavours;
+	const char *ca_file, *client_cert, *client_key;
 	const char *output, *arch, *sign_key, *sign_cert, *key, *cert;
 	uint64_t level, jobs, passphrase_fd;
 	bool from_store, modules;
@@ -60,6 +61,15 @@ static const struct opt create_options[] = {
 	  "a repository of rpm packages (the directory that has repodata/) to take build trees from (may be "
 	  "repeated)",
 	  OPT_LIST, O(repos) },
+	{ "gpg-key", 0, "FILE",
+	  "public keys one of which must have signed a repository's index (may be repeated)", OPT_LIST,
+	  O(gpg_keys), "file" },
+	{ "ca-file", 0, "FILE", "PEM certificates to trust for repositories instead of the system's",
+	  OPT_STRING, O(ca_file), "file" },
+	{ "client-cert", 0, "FILE", "PEM certificate to show to repositories that ask for one", OPT_STRING,
+	  O(client_cert), "file" },
+	{ "client-key", 0, "FILE", "its private key, when it is in a file of its own", OPT_STRING,
+	  O(client_key), "file" },
 	{ "from-store", 0, NULL,
 	  "obtain and build nothing; without --driver or --kernel all the store has of them", OPT_FLAG,
 	  O(from_store) },
@@ -100,6 +110,10 @@ static int create_cmd(struct app *app, void *opts, int argc _unused_, char **arg
 					   .kernels = o->kernels,
 					   .rpms = o->rpms,
 					   .repos = o->repos,
+					   .access = { .ca_file = o->ca_file,
+						       .client_cert = o->client_cert,
+						       .client_key = o->client_key,
+						       .gpg_keys = o->gpg_keys },
 					   .arch = o->arch,
 					   .flavours = o->flavours,
 					   .from_store = o->from_store,
@@ -146,7 +160,9 @@ const struct cmd cmd_bundle_create = {
 	    "What the store lacks is obtained first as prepare does; build trees also come from "
 	    "kernel-devel packages "
 	    "(--rpms), from a repository of them (--repo: read without a package manager, each file "
-	    "compared with the digest the repository gives) or from the machine itself. With --from-store "
+	    "compared with the digest the repository gives, and the repository's index with its signature "
+	    "where --gpg-key names whose it must be; gpgv checks it) or from the machine itself. With "
+	    "--from-store "
 	    "nothing is obtained.\n\n"
 	    "The file is an OCI image layout in one archive: skopeo and registries carry it as it "
 	    "is. The same objects give "

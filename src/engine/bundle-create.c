@@ -112,6 +112,7 @@ static int obtain_kernel(struct create *c, const char *which, struct err *e)
 {
 	const struct kernelpkg_sources from = { .rpms = c->how->rpms,
 						.repos = c->how->repos,
+						.access = c->how->access,
 						.arch = c->how->arch,
 						.store_only = c->how->from_store };
 	_cleanup_free_ char *release = NULL;

@@ -11,6 +11,7 @@
 
 #include "engine.h"
 #include "ktree.h"
+#include "rpmrepo.h"
 #include "store.h"
 
 #include <jansson.h>
@@ -90,6 +91,7 @@ struct bundle_create {
 	char *const *kernels; /* releases, or "apt:FLAVOUR"; NULL = likewise */
 	char *const *rpms; /* kernel-devel packages: files or directories of them */
 	char *const *repos; /* repositories of rpm packages: their addresses */
+	struct rpmrepo_access access; /* to these */
 	const char *arch; /* NULL = all the store has */
 	char *const *flavours; /* of module sets; NULL = both */
 	bool from_store; /* nothing is obtained: only what is there */

@@ -208,11 +208,16 @@ int kernelpkg_from_rpms(struct engine *en, char *const *paths, const char *relea
 
 /* -- repositories -- */
 
-static int download(struct engine *en, const char *url, const struct rpmrepo_package *p, struct depot *d,
-		    struct depot_files *files, struct err *e)
+struct repo {
+	const char *url;
+	const struct rpmrepo_access *access;
+};
+
+static int download(struct engine *en, const struct repo *from, const struct rpmrepo_package *p,
+		    struct depot *d, struct depot_files *files, struct err *e)
 {
 	_cleanup_(fetch_result_done) struct fetch_result got = { 0 };
-	_cleanup_free_ char *address = rpmrepo_url(url, p->href);
+	_cleanup_free_ char *address = rpmrepo_url(from->url, p->href);
 	const struct fetch_request q = { .url = address,
 					 .dirfd = d->dir_fd,
 					 .dir_path = d->dir_path,
@@ -221,6 +226,9 @@ static int download(struct engine *en, const char *url, const struct rpmrepo_pac
 					 .size_bytes = p->size_bytes,
 					 .kind = FETCH_RPM,
 					 .offline = en->offline,
+					 .ca_file = from->access->ca_file,
+					 .client_cert = from->access->client_cert,
+					 .client_key = from->access->client_key,
 					 .proxy = en->fetch_proxy,
 					 .attempts = en->fetch_attempts };
 	const char *slash = strrchr(p->href, '/');
@@ -235,7 +243,7 @@ static int download(struct engine *en, const char *url, const struct rpmrepo_pac
 		     : depot_take(d, got.name, got.sha256, address, FETCH_PUBLISHED, got.action, files, e);
 }
 
-static int import_from_repo(struct engine *en, const char *url, const struct rpmrepo_package *p,
+static int import_from_repo(struct engine *en, const struct repo *from, const struct rpmrepo_package *p,
 			    const char *release, struct err *e)
 {
 	_cleanup_(depot_files_done) struct depot_files files = { 0 };
@@ -244,7 +252,7 @@ static int import_from_repo(struct engine *en, const char *url, const struct rpm
 	int r = depot_open(en->store, &d, e);
 
 	if (r == 0)
-		r = download(en, url, p, &d, &files, e);
+		r = download(en, from, p, &d, &files, e);
 	if (r < 0)
 		return r;
 	fd = depot_file_open(&d, &files.v[0], e);
@@ -277,39 +285,43 @@ static void tell_tried(const char *url, const struct rpmrepo_packages *l, struct
 }
 
 /* 1 = the tree is in the store. */
-static int try_repo(struct engine *en, const char *url, const char *release, struct strbuf *tried,
+static int try_repo(struct engine *en, const struct repo *from, const char *release, struct strbuf *tried,
 		    struct err *e)
 {
 	const struct fetch_request q = { .dirfd = -EBADF,
 					 .offline = en->offline,
+					 .ca_file = from->access->ca_file,
+					 .client_cert = from->access->client_cert,
+					 .client_key = from->access->client_key,
 					 .proxy = en->fetch_proxy,
 					 .attempts = en->fetch_attempts };
 	_cleanup_(rpmrepo_packages_done) struct rpmrepo_packages l = { 0 };
 	_cleanup_free_ const struct rpmrepo_package **fit = NULL;
 	size_t n = 0;
-	int r = rpmrepo_kernels(url, &q, &l, e);
+	int r = rpmrepo_kernels(from->url, &q, from->access->gpg_keys, &l, e);
 
 	if (r == 0 && rpmrepo_choose(&l, release, &fit, &n) < 0)
 		r = err_oom(e);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n; i++) {
-		r = import_from_repo(en, url, fit[i], release, e);
+		r = import_from_repo(en, from, fit[i], release, e);
 		if (r != -ERR_KTREE_MISMATCH)
 			return r < 0 ? r : 1;
 		err_done(e);
 	}
-	tell_tried(url, &l, tried);
+	tell_tried(from->url, &l, tried);
 	return 0;
 }
 
-int kernelpkg_from_repos(struct engine *en, char *const *urls, const char *release, struct err *e)
+int kernelpkg_from_repos(struct engine *en, char *const *urls, const struct rpmrepo_access *access,
+			 const char *release, struct err *e)
 {
 	_cleanup_(strbuf_done) struct strbuf tried = STRBUF_INIT(STRBUF_TEXT_MAX);
 	int r = 0;
 
 	for (; *urls && r == 0; urls++)
-		r = try_repo(en, *urls, release, &tried, e);
+		r = try_repo(en, &(struct repo){ *urls, access }, release, &tried, e);
 	if (r != 0)
 		return r < 0 ? r : 0;
 	(void)err_set(e, ERR_KTREE_NOT_FOUND, "no kernel-devel package for %s in: %s", release,
@@ -379,7 +391,7 @@ static int obtain_release(struct engine *en, const char *release, const struct k
 		err_done(e);
 	}
 	if (from->repos)
-		return kernelpkg_from_repos(en, from->repos, release, e);
+		return kernelpkg_from_repos(en, from->repos, &from->access, release, e);
 	return kernelpkg_from_host(en, release, from->arch, e);
 }
 

@@ -5,6 +5,7 @@
  * kernel-devel packages at hand, or the machine's own installed tree. */
 
 #include "engine.h"
+#include "rpmrepo.h"
 
 /* The release an alias ("apt:amd64") stands for in the store; -ENOENT when it knows none, or store is NULL. Caller frees. */
 int kernelpkg_alias(struct store *s, const char *alias, char **ret_release);
@@ -19,7 +20,8 @@ int kernelpkg_from_apt(struct engine *en, const char *alias, const char *arch, c
 int kernelpkg_from_rpms(struct engine *en, char *const *paths, const char *release, struct err *e);
 
 /* The same from repositories of such packages (their addresses; NULL-terminated), asked in order. Packages stay in the store. */
-int kernelpkg_from_repos(struct engine *en, char *const *urls, const char *release, struct err *e);
+int kernelpkg_from_repos(struct engine *en, char *const *urls, const struct rpmrepo_access *access,
+			 const char *release, struct err *e);
 
 /* A copy of the tree installed on the machine en->host. Only trees that lie in one directory: ERR_KTREE_INVALID for a split
  * one, whose makefiles name absolute places. */
@@ -28,6 +30,7 @@ int kernelpkg_from_host(struct engine *en, const char *release, const char *arch
 struct kernelpkg_sources {
 	char *const *rpms; /* tried first; NULL = none */
 	char *const *repos; /* tried next; NULL = none. With either the machine is not */
+	struct rpmrepo_access access; /* to the repositories */
 	const char *arch; /* NULL = any */
 	bool store_only;
 };

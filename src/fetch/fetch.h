@@ -59,6 +59,9 @@ struct fetch_request {
 	bool dry_run; /* decide, change nothing, touch no network: result.action says what would happen */
 	const char *proxy; /* NULL = http_proxy, https_proxy, no_proxy of the environment */
 	const char *ca_file; /* PEM bundle instead of the system's; verification cannot be turned off */
+	const char *client_cert,
+	    *client_key; /* PEM files we show who we are with, to servers that ask; the key
+					       * may be in the certificate's file */
 	const char *authorization; /* value of that header, for url's own host and no other; NULL = none */
 	unsigned attempts; /* rounds over URL and mirrors; 0 = 4 */
 	unsigned

@@ -225,6 +225,8 @@ static enum transfer_verdict verdict_of_curl(struct run *r, CURLcode c, const ch
 		(void)err_oom(r->e);
 		return TRANSFER_FATAL;
 	}
+	if (c == CURLE_FILE_COULDNT_READ_FILE)
+		r->t->status = 404; /* what a server would say */
 	(void)err_set(r->e, -ERR_FETCH_FAILED, "%s: %s", r->t->url, text);
 	(void)err_object(r->e, "%s", r->t->url);
 	if (libcurl_is_certificate(c)) {
@@ -317,6 +319,8 @@ static int set_up(struct run *r, struct curl_slist **list, char *detail)
 	if (curl.easy_setopt(c, CURLOPT_URL, r->t->url) != CURLE_OK ||
 	    (q->proxy && curl.easy_setopt(c, CURLOPT_PROXY, q->proxy) != CURLE_OK) ||
 	    (q->ca_file && curl.easy_setopt(c, CURLOPT_CAINFO, q->ca_file) != CURLE_OK) ||
+	    (q->client_cert && curl.easy_setopt(c, CURLOPT_SSLCERT, q->client_cert) != CURLE_OK) ||
+	    (q->client_key && curl.easy_setopt(c, CURLOPT_SSLKEY, q->client_key) != CURLE_OK) ||
 	    curl.easy_setopt(c, CURLOPT_USERAGENT, "nvdriver/" NVDRIVER_VERSION) != CURLE_OK)
 		return -ENOMEM;
 	if (libcurl_set_protocols(c, r->t->url) < 0)

@@ -2,6 +2,7 @@
 #include "rpmrepo.h"
 
 #include "digest.h"
+#include "gpgv.h"
 #include "libarchive.h"
 #include "strbuf.h"
 #include "xml.h"
@@ -11,10 +12,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define INDEX_MAX    ((size_t)4 << 20)
-#define LIST_MAX     ((size_t)128 << 20) /* as fetched */
-#define UNPACKED_MAX ((size_t)768 << 20)
-#define BLOCK_BYTES  ((size_t)1 << 18)
+#define INDEX	      "repodata/repomd.xml"
+#define SIGNATURE_MAX ((size_t)256 << 10)
+#define INDEX_MAX     ((size_t)4 << 20)
+#define LIST_MAX      ((size_t)128 << 20) /* as fetched */
+#define UNPACKED_MAX  ((size_t)768 << 20)
+#define BLOCK_BYTES   ((size_t)1 << 18)
 
 static void package_done(struct rpmrepo_package *p)
 {
@@ -244,8 +247,9 @@ static int unpack(const char *bytes, size_t len, struct strbuf *out, struct err 
 	return n < 0 ? invalid(archive_error_string(a) ?: "the list of packages is damaged", e) : 0;
 }
 
+/* absent: what a repository is that has no such document. */
 static int fetch_bytes(const char *url, const char *href, const struct fetch_request *how, size_t max,
-		       char **ret, size_t *ret_len, struct err *e)
+		       int absent, char **ret, size_t *ret_len, struct err *e)
 {
 	_cleanup_free_ char *address = rpmrepo_url(url, href);
 	struct fetch_request q = *how;
@@ -255,8 +259,7 @@ static int fetch_bytes(const char *url, const char *href, const struct fetch_req
 		return err_oom(e);
 	q.url = address;
 	r = fetch_text(&q, max, ret, ret_len, e);
-	/* No such document: that is no repository. */
-	return r == -ENOENT ? err_set(e, ERR_REPOSITORY_INVALID, "there is no %s", address) : r;
+	return r == -ENOENT ? err_set(e, absent, "there is no %s", address) : r;
 }
 
 static int check_digest(const char *bytes, size_t len, const char *want, struct err *e)
@@ -279,7 +282,7 @@ static int fetch_list(const char *url, const struct fetch_request *q, const stru
 	_cleanup_(strbuf_done) struct strbuf xml = STRBUF_INIT(UNPACKED_MAX);
 	_cleanup_free_ char *bytes = NULL;
 	size_t len;
-	int r = fetch_bytes(url, index->href, q, LIST_MAX, &bytes, &len, e);
+	int r = fetch_bytes(url, index->href, q, LIST_MAX, ERR_REPOSITORY_INVALID, &bytes, &len, e);
 
 	if (r == 0)
 		r = check_digest(bytes, len, index->sha256, e);
@@ -288,14 +291,27 @@ static int fetch_list(const char *url, const struct fetch_request *q, const stru
 	return r < 0 ? r : rpmrepo_parse_packages((struct span){ strbuf_str(&xml), xml.len }, ret, e);
 }
 
-int rpmrepo_kernels(const char *url, const struct fetch_request *q, struct rpmrepo_packages *ret,
-		    struct err *e)
+static int check_signature(const char *url, const struct fetch_request *q, struct span index,
+			   char *const *gpg_keys, struct err *e)
+{
+	_cleanup_free_ char *signature = NULL;
+	size_t len;
+	int r =
+	    fetch_bytes(url, INDEX ".asc", q, SIGNATURE_MAX, ERR_REPOSITORY_SIGNATURE, &signature, &len, e);
+
+	return r < 0 ? r : gpgv_check(INDEX, index, (struct span){ signature, len }, gpg_keys, e);
+}
+
+int rpmrepo_kernels(const char *url, const struct fetch_request *q, char *const *gpg_keys,
+		    struct rpmrepo_packages *ret, struct err *e)
 {
 	_cleanup_(rpmrepo_index_done) struct rpmrepo_index index = { 0 };
 	_cleanup_free_ char *text = NULL;
 	size_t len;
-	int r = fetch_bytes(url, "repodata/repomd.xml", q, INDEX_MAX, &text, &len, e);
+	int r = fetch_bytes(url, INDEX, q, INDEX_MAX, ERR_REPOSITORY_INVALID, &text, &len, e);
 
+	if (r == 0 && gpg_keys)
+		r = check_signature(url, q, (struct span){ text, len }, gpg_keys, e);
 	if (r == 0)
 		r = rpmrepo_parse_index((struct span){ text, len }, &index, e);
 	if (r == 0)

@@ -61,6 +61,31 @@ if command -v rpmbuild >/dev/null; then
 			run --store "s-$how" bundle apply "repo-$how.nvbundle"
 			equals "which is applied too" "$rc $(cat "s-$how/refs/kernels/x86_64/$rhel")" "0 $(cat r/refs/kernels/x86_64/$rhel)"
 		done
+		if command -v gpg >/dev/null && command -v gpgv >/dev/null; then
+			mkdir -m 700 gnupg other-gnupg
+			for home in gnupg other-gnupg; do
+				gpg --homedir "$home" --batch --quiet --passphrase '' --quick-gen-key "$home@example" ed25519 sign never 2>/dev/null
+				gpg --homedir "$home" --batch --armor --export >"$home.asc" 2>/dev/null
+			done
+			gpg --homedir gnupg --batch --export >ring.gpg 2>/dev/null
+			cp -r repo-gz repo-signed
+			slug "an index without a signature is refused where a key is given" 6 repository-signature-invalid \
+				--root root --store r5 bundle create -k $rhel --repo "file://$work/repo-signed" --gpg-key gnupg.asc -o never.nvbundle
+			gpg --homedir gnupg --batch --armor --detach-sign repo-signed/repodata/repomd.xml 2>/dev/null
+			for keys in "--gpg-key gnupg.asc" "--gpg-key other-gnupg.asc --gpg-key ring.gpg"; do
+				# shellcheck disable=SC2086
+				run --root root --store "r-${#keys}" bundle create -k $rhel --repo "file://$work/repo-signed" $keys -o signed.nvbundle
+				equals "a good signature is taken ($keys)" "$rc" 0
+			done
+			slug "not another's" 6 repository-signature-invalid \
+				--root root --store r5 bundle create -k $rhel --repo "file://$work/repo-signed" --gpg-key other-gnupg.asc -o never.nvbundle
+			echo "<!-- -->" >>repo-signed/repodata/repomd.xml
+			slug "nor one of another index" 6 repository-signature-invalid \
+				--root root --store r5 bundle create -k $rhel --repo "file://$work/repo-signed" --gpg-key gnupg.asc -o never.nvbundle
+			for home in gnupg other-gnupg; do gpgconf --homedir "$home" --kill all 2>/dev/null; done
+		else
+			skip "a repository's signature is checked" "no gpg and gpgv"
+		fi
 		run --root root --store r-gz --offline bundle create -k $rhel --repo http://127.0.0.1:1/ -o again.nvbundle
 		equals "a second time nothing is asked" "$rc" 0
 		slug "a release no repository has is named" 7 kernel-headers-missing --root root --store r3 bundle create -k 5.14.0-2.el9.x86_64 --repo "file://$work/repo-gz" -o never.nvbundle

@@ -50,11 +50,25 @@ static void make_certificate(struct testdir *d)
 	assert_int_equal(status, 0);
 }
 
-/* s_server says "ACCEPT 127.0.0.1:PORT" (or [::]) once it listens. */
-static pid_t start_server(struct testdir *d, int *ret_port)
+/* s_server says "ACCEPT 127.0.0.1:PORT" (or [::]) once it listens. With ask it wants to see a certificate it knows. */
+static pid_t start_server(struct testdir *d, bool ask, int *ret_port)
 {
-	const char *const argv[] = { "openssl",	 "s_server", "-4",	"-accept", "127.0.0.1:0", "-cert",
-				     "cert.pem", "-key",     "key.pem", "-WWW",	   NULL };
+	const char *const argv[] = { "openssl",
+				     "s_server",
+				     "-4",
+				     "-accept",
+				     "127.0.0.1:0",
+				     "-cert",
+				     "cert.pem",
+				     "-key",
+				     "key.pem",
+				     "-WWW",
+				     ask ? "-Verify" : NULL,
+				     "1",
+				     "-verify_return_error",
+				     "-CAfile",
+				     "cert.pem",
+				     NULL };
 	char line[256];
 	int pipe_fds[2];
 	pid_t pid;
@@ -90,7 +104,7 @@ static void test_tls(void **state)
 	bed_up(&b, none, 1);
 	make_certificate(&b.dir);
 	testdir_write(&b.dir, "served.run", package, SIZE, 0644);
-	server = start_server(&b.dir, &port);
+	server = start_server(&b.dir, false, &port);
 	snprintf(b.url, sizeof(b.url), "https://127.0.0.1:%d/served.run", port);
 	b.q.name = "a.run";
 	/* Nobody vouches for it: no byte is taken, and the same address is not tried again and again. */
@@ -106,6 +120,36 @@ static void test_tls(void **state)
 	b.q.name = "b.run";
 	fails(&b, "fetch-failed");
 	assert_false(testdir_has(&b.dir, "b.run"));
+	assert_int_equal(kill(server, SIGKILL), 0);
+	assert_int_equal(waitpid(server, &status, 0), server);
+	bed_down(&b);
+}
+
+static void test_client_certificate(void **state _unused_)
+{
+	struct httpd_path none[] = { { .path = "/a.run" } };
+	char cert[300], key[300];
+	int port, status;
+	struct bed b;
+	pid_t server;
+
+	if (!have_openssl())
+		skip();
+	bed_up(&b, none, 1);
+	make_certificate(&b.dir);
+	testdir_write(&b.dir, "served.run", package, SIZE, 0644);
+	server = start_server(&b.dir, true, &port);
+	snprintf(b.url, sizeof(b.url), "https://127.0.0.1:%d/served.run", port);
+	snprintf(cert, sizeof(cert), "%s/cert.pem", b.dir.path);
+	snprintf(key, sizeof(key), "%s/key.pem", b.dir.path);
+	b.q.name = "a.run";
+	b.q.ca_file = cert;
+	fails(&b, "fetch-failed");
+	assert_false(testdir_has(&b.dir, "a.run"));
+	b.q.client_cert = cert;
+	b.q.client_key = key;
+	ok(&b);
+	assert_package(&b, "a.run");
 	assert_int_equal(kill(server, SIGKILL), 0);
 	assert_int_equal(waitpid(server, &status, 0), server);
 	bed_down(&b);
@@ -226,6 +270,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_tls),
+		cmocka_unit_test(test_client_certificate),
 		cmocka_unit_test(test_proxy_of_the_request),
 		cmocka_unit_test(test_proxy_of_the_environment),
 		cmocka_unit_test(test_no_space),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "testlib.h"
 
+#include "gpgv.h"
 #include "rpmrepo.h"
 #include "xml.h"
 
@@ -156,6 +157,26 @@ static void chooses_by_release_and_variant(void **state _unused_)
 	assert_int_equal(rpmrepo_parse_packages(SPAN("<package><name"), &none, &e), -ERR_REPOSITORY_INVALID);
 }
 
+static void believes_good_signatures_alone(void **state _unused_)
+{
+	static const struct {
+		const char *status;
+		bool good;
+	} cases[] = {
+		{ "[GNUPG:] NEWSIG\n[GNUPG:] GOODSIG 0123 Me <m@x>\n[GNUPG:] VALIDSIG A 2026 1 0\n", true },
+		{ "", false },
+		{ "gpgv: Good signature\n", false },
+		{ "[GNUPG:] ERRSIG 0123 22 10 00 1 9 -\n[GNUPG:] NO_PUBKEY 0123\n", false },
+		{ "[GNUPG:] EXPKEYSIG 0123 GOODSIG\n[GNUPG:] VALIDSIG A 2026 1 0\n", false },
+		{ "[GNUPG:] REVKEYSIG 0123 Me\n", false },
+		{ "[GNUPG:] GOODSIG 0123 Me\n[GNUPG:] BADSIG 4567 You\n", false },
+		{ "GOODSIG 0123 Me\n", false },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		assert_int_equal(gpgv_is_good(SPAN(cases[i].status)), cases[i].good);
+}
+
 static void joins_addresses(void **state _unused_)
 {
 	static const struct {
@@ -171,4 +192,4 @@ static void joins_addresses(void **state _unused_)
 
 TEST_MAIN(cmocka_unit_test(reads_tags), cmocka_unit_test(reads_text_and_ends),
 	  cmocka_unit_test(reads_the_index), cmocka_unit_test(chooses_by_release_and_variant),
-	  cmocka_unit_test(joins_addresses))
+	  cmocka_unit_test(believes_good_signatures_alone), cmocka_unit_test(joins_addresses))
