@@ -36,6 +36,8 @@
 	X(vgpu_plan) \
 	X(vgpu_status) \
 	X(vgpu_doctor) \
+	X(vgpu_attach) \
+	X(vgpu_cluster) \
 	X(vgpu_upgrade) \
 	X(vgpu_kernel) \
 	X(vgpu_undo) \

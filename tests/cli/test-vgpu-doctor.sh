@@ -98,6 +98,29 @@ root=$work/nothing
 mkdir -p "$root"
 slug "a machine that is none of Proxmox" 4 pve-not-found --root nothing --store store vgpu doctor
 
+# A vGPU for a machine: the first free place, and the way back.
+root=$work/b
+python3 - "$root/nvdriver-commands.json" <<'END'
+import json, sys
+d = json.load(open(sys.argv[1]))
+d["commands"]["qm set *"] = {"status": 0, "output": ""}
+json.dump(d, open(sys.argv[1], "w"))
+END
+nv --json --dry-run vgpu attach 100 558
+equals "attach, dry run" "$rc $(python3 -c 'import json; d = json.load(open("out")); print(d["function"], d["type"], d["slot"], d["name"])')" "0 0000:41:00.4 nvidia-558 2 NVIDIA RTXA6000-1Q"
+nv vgpu attach 100 "NVIDIA RTXA6000-1Q" --card 0000:41:00.0
+equals "attach by the type's name, on a function of that card" "$rc" 0
+nv vgpu attach 100 nvidia-557 --mapping gpus
+equals "attach by a mapping" "$rc" 0
+equals "each is one command" "$(grep '^qm' "$root/nvdriver-commands.log")" "qm set 100 -hostpci2 0000:41:00.4,mdev=nvidia-558
+qm set 100 -hostpci2 mapping=gpus,mdev=nvidia-557"
+slug "a type nobody offers" 4 vgpu-type-missing --root "$root" --store store vgpu attach 100 nvidia-1
+slug "a card that has none of it" 4 vgpu-type-missing --root "$root" --store store vgpu attach 100 558 --card 0000:99:00.0
+slug "a machine that is not there" 5 virtual-machine-missing --root "$root" --store store vgpu attach 101 558
+slug "no machine at all" 2 usage --root "$root" --store store vgpu attach ../100 558
+nv vgpu undo
+equals "undo takes them out again" "$(grep -c '^qm set 100 -delete hostpci2$' "$root/nvdriver-commands.log")" 2
+
 # State of the script installer, questions and answers.
 root=$work/c
 m_pve8_four "$root"

@@ -51,6 +51,7 @@ const struct ask_key ask_keys[] = {
 	{ "remove_boot", "take back the kernel words" },
 	{ "remove_cards", "take back the passthrough rules" },
 	{ "remove_modules", "take back the module lists" },
+	{ "remove_attach", "take back the vGPUs given to virtual machines" },
 	{ "remove_license_docker", "remove Docker" },
 	{ "remove_license_image", "remove the licence server's image" },
 	{ "remove_license_keys", "remove the licence server's keys: guests' tokens become void" },

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What the unlock library presents, which toolchain builds it, the unit for virtual functions, and what nvidia-smi says. */
+#include "vgpu-attach.h"
 #include "vgpu-doctor.h"
 #include "vgpu-types.h"
 #include "testlib.h"
@@ -191,6 +192,19 @@ static void types_tell_their_size(void **state _unused_)
 	assert_int_equal(t.framebuffer_mib, 2048);
 }
 
+static void finds_a_free_place(void **state _unused_)
+{
+	char full[1024] = "";
+
+	assert_int_equal(attach_free_slot(SPAN("")), 0);
+	assert_int_equal(attach_free_slot(SPAN("hostpci0: a\nhostpci2: b\n")), 1);
+	assert_int_equal(attach_free_slot(SPAN("cores: 2\n[snap]\nhostpci0: a\n")), 0);
+	assert_int_equal(attach_free_slot(SPAN("hostpci: a\nhostpci99: b\nhostpcix: c\nhostpci0\n")), 0);
+	for (int i = 0; i < 16; i++)
+		(void)snprintf(full + strlen(full), sizeof(full) - strlen(full), "hostpci%d: x\n", i);
+	assert_int_equal(attach_free_slot(SPAN(full)), -ENOSPC);
+}
+
 static void nvidia_smi_answers(void **state _unused_)
 {
 	static const char memory[] = "00000000:01:00.0, 24576\n00000000:41:00.0, 49140\n";
@@ -285,6 +299,7 @@ static void measures_partitions(void **state _unused_)
 TEST_MAIN(cmocka_unit_test(measures_partitions), cmocka_unit_test(parses_sizes),
 	  cmocka_unit_test(splits_framebuffers), cmocka_unit_test(overrides_fit_the_card),
 	  cmocka_unit_test(types_tell_their_size), cmocka_unit_test(nvidia_smi_answers),
-	  cmocka_unit_test(checks_files), cmocka_unit_test(names_guests), cmocka_unit_test(presents_devices),
+	  cmocka_unit_test(finds_a_free_place), cmocka_unit_test(checks_files),
+	  cmocka_unit_test(names_guests), cmocka_unit_test(presents_devices),
 	  cmocka_unit_test(chooses_toolchains), cmocka_unit_test(writes_units),
 	  cmocka_unit_test(judges_nvidia_smi))
