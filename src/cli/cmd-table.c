@@ -40,6 +40,7 @@
 	X(vgpu_cluster) \
 	X(vgpu_upgrade) \
 	X(vgpu_kernel) \
+	X(vgpu_rollback) \
 	X(vgpu_undo) \
 	X(vgpu_remove) \
 	X(vgpu_menu) \

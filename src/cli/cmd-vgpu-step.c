@@ -457,6 +457,7 @@ struct step1 vgpu_step1_of(struct app *app, const struct vgpu_common *o, const s
 			       .source_url = o->unlock_source,
 			       .library = o->unlock_library,
 			       .unsupported = o->unsupported,
+			       .rollback_s = o->rollback_s,
 			       .own_file = o->url || o->file,
 			       .dry_run = app->dry_run };
 }

@@ -60,6 +60,7 @@ struct back {
 	const char *target;
 	struct asker ask;
 	bool per_group, force;
+	bool recorded_only; /* leave what nobody recorded alone */
 	const char *const *only; /* these groups; NULL = all */
 	json_t *said; /* group → boolean, asked once each */
 	json_t *report; /* names of groups taken back, in order */
@@ -181,7 +182,7 @@ static int print_back(struct back *b, struct err *e)
 	size_t n = json_array_size(b->report);
 
 	/* The other half of an upgrade has the word. */
-	if (b->only && b->app->json)
+	if (b->only && !b->recorded_only && b->app->json)
 		return 0;
 
 	if (b->app->json)
@@ -208,7 +209,7 @@ static int take_away_leftovers(struct back *b, struct err *e)
 {
 	int r = 0;
 
-	for (const struct leftover *l = leftovers; r >= 0 && l->name; l++) {
+	for (const struct leftover *l = leftovers; r >= 0 && !b->recorded_only && l->name; l++) {
 		_cleanup_(plan_freep) struct plan *p = NULL;
 
 		if (b->only && !l->part_of_upgrade)
@@ -240,7 +241,7 @@ static int take_back_run(struct back *b, struct err *e)
 }
 
 static int take_back(struct app *app, const struct vgpu_common *o, const char *const *only, bool ask,
-		     bool force, struct err *e)
+		     bool force, bool recorded_only, struct err *e)
 {
 	_cleanup_free_ char *target = report_target_name(app->engine->host);
 	_cleanup_(back_done) struct back b = { .app = app,
@@ -248,6 +249,7 @@ static int take_back(struct app *app, const struct vgpu_common *o, const char *c
 					       .only = only,
 					       .per_group = ask,
 					       .force = force,
+					       .recorded_only = recorded_only,
 					       .said = json_object(),
 					       .report = json_array(),
 					       .show = STRBUF_INIT(STRBUF_TEXT_MAX) };
@@ -258,13 +260,19 @@ static int take_back(struct app *app, const struct vgpu_common *o, const char *c
 
 int vgpu_take_back(struct app *app, const struct vgpu_common *o, bool ask, bool force, struct err *e)
 {
-	return take_back(app, o, NULL, ask, force, e);
+	return take_back(app, o, NULL, ask, force, false, e);
 }
 
 int vgpu_take_back_groups(struct app *app, const struct vgpu_common *o, const char *const *groups,
 			  struct err *e)
 {
-	return take_back(app, o, groups, false, true, e);
+	return take_back(app, o, groups, false, true, false, e);
+}
+
+int vgpu_take_back_recorded(struct app *app, const struct vgpu_common *o, const char *const *groups,
+			    struct err *e)
+{
+	return take_back(app, o, groups, false, true, true, e);
 }
 
 static int undo_cmd(struct app *app, void *opts, int argc _unused_, char **argv _unused_, struct err *e)

@@ -15,6 +15,7 @@ struct vgpu_common {
 	const char *card, *branch, *gpu_db, *answers, *import, *url, *file, *step, *fixture;
 	const char *patch, *unlock_patches, *unlock_source, *unlock_library, *vgpu_config;
 	bool debug, accept_md5, hold_kernel, unsupported;
+	unsigned rollback_s;
 };
 /* clang-format off */
 #define VGPU_COMMON_OPTIONS \
@@ -34,6 +35,8 @@ struct vgpu_common {
 	  offsetof(struct vgpu_common, accept_md5) }, \
 	{ "hold-kernel", 0, NULL, "have a new kernel the driver does not go with not be booted", OPT_FLAG, \
 	  offsetof(struct vgpu_common, hold_kernel) }, \
+	{ "rollback-after", 0, "DURATION", "have the boot after step 1 take kernel and words back without a network by then", \
+	  OPT_DURATION, offsetof(struct vgpu_common, rollback_s) }, \
 	{ "patch", 0, "FILE", "unlock with this patch instead of the mapped one", OPT_STRING, \
 	  offsetof(struct vgpu_common, patch), "file" }, \
 	{ "unsupported", 0, NULL, "let Maxwell and Pascal cards have branch 17, patched; nobody supports that", OPT_FLAG, \
@@ -102,6 +105,9 @@ int vgpu_license_menu(struct app *app, const struct vgpu_common *o, struct err *
 
 /* Takes back every deployment of ours, the newest first. `ask`: one question a group. */
 int vgpu_take_back(struct app *app, const struct vgpu_common *o, bool ask, bool force, struct err *e);
+/* Those of these groups (NULL-terminated), as recorded and nothing else; files somebody changed stay. */
+int vgpu_take_back_recorded(struct app *app, const struct vgpu_common *o, const char *const *groups,
+			    struct err *e);
 /* Those of these groups (NULL-terminated) and what nobody recorded of the same kind, without a question; files somebody
  * changed stay. */
 int vgpu_take_back_groups(struct app *app, const struct vgpu_common *o, const char *const *groups,

@@ -46,6 +46,7 @@ const struct ask_key ask_keys[] = {
 	{ "remove_old_server", "remove the licence server the script installer set up" },
 	{ "remove_hook", "remove the hook that looks at new kernels" },
 	{ "remove_hold", "let new kernels be booted again" },
+	{ "remove_rollback", "take the watch over the first boot away" },
 	{ "remove_kernel", "unpin the kernel" },
 	{ "remove_secureboot", "take back the signing set-up" },
 	{ "remove_boot", "take back the kernel words" },

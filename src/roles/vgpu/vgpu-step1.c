@@ -7,6 +7,7 @@
 #include "vgpu-apt.h"
 #include "vgpu-modules.h"
 #include "vgpu-plan.h"
+#include "vgpu-rollback.h"
 #include "vgpu-space.h"
 #include "vgpu-tools.h"
 #include "err-vgpu.h"
@@ -669,6 +670,11 @@ static int build_kernel(struct step1 *s, struct plan *p, struct err *e)
 	return r < 0 ? err_oom(e) : 0;
 }
 
+static int build_rollback(struct step1 *s, struct plan *p, struct err *e)
+{
+	return s->rollback_s ? rollback_add(s->en->host, s->rollback_s, p, e) : 0;
+}
+
 static int build_unlock_sources(struct step1 *s, struct plan *p, struct err *e)
 {
 	struct unlock_request q = step1_unlock(s);
@@ -830,6 +836,7 @@ const struct step1_group step1_groups[] = {
 	{ "unlock_sources", "fetch the unlock components", build_unlock_sources },
 	{ "unlock", "build and install the unlock library", build_unlock },
 	{ "unlock_config", "make room for your own profiles", build_unlock_config },
+	{ "rollback", "prepare the way back", build_rollback },
 	{ "kernel", "choose the kernel", build_kernel },
 	{ "secureboot", "sign modules for Secure Boot", build_secureboot },
 	{ "boot", "switch the IOMMU on", build_boot },
