@@ -89,6 +89,25 @@ P
 lxc devices c1
 equals "what a profile gives is not given twice" "$rc $(devices | grep -c 'source=/dev/nvidia0 ') $(devices | grep -c unix-char)" "0 0 3"
 machine
+profile() { # DEVICE
+	machine
+	python3 - "$state" "$1" <<'P'
+import json, sys
+o = json.load(open(sys.argv[1]))
+o["c1"]["profile_devices"] = {"gpu": json.loads(sys.argv[2])}
+json.dump(o, open(sys.argv[1], "w"))
+P
+	cp "$state" "$work/before"
+}
+profile '{"type": "gpu", "mode": "0666"}'
+lxc devices c1
+equals "a device of type gpu gives all its nodes" "$rc $(cmp "$state" "$work/before" && echo same)" "0 same"
+lxc verify c1 --json
+check "which is no drift" sh -c "! grep -q 'the configuration lacks: dev' '$work/out'"
+profile '{"type": "gpu", "pci": "0000:02:00.0"}'
+lxc devices c1
+equals "one of another card only the common ones" "$rc $(devices | grep -c unix-char) $(devices | grep -c 'source=/dev/nvidia0 ')" "0 1 1"
+machine
 sed -i 's/"security.privileged"/"nvidia.runtime": "true", "security.privileged"/' "$state"
 cp "$state" "$work/before"
 lxc install c1

@@ -102,6 +102,23 @@ static int incus_list(struct lxc_backend *b, char ***ret, struct err *e)
 	return r < 0 ? r : incus_names(all, ret) < 0 ? err_oom(e) : 0;
 }
 
+static int facts_take(const struct lxc_backend *b, const json_t *o, struct lxc_facts *ret)
+{
+	_cleanup_(lxc_facts_done) struct lxc_facts f = { 0 };
+	_cleanup_(lxc_host_done) struct lxc_host gpus = { 0 };
+	int r = incus_facts(o, lxc_host_path, b->host, &f);
+
+	if (r >= 0)
+		r = lxc_gpus_read(b->host, &gpus);
+	if (r >= 0)
+		r = incus_gpus_expand(&f.lines, gpus.gpus, gpus.n_gpus, lxc_host_path, b->host);
+	if (r < 0)
+		return r;
+	*ret = f;
+	f = (struct lxc_facts){ 0 };
+	return 0;
+}
+
 static int incus_facts_of(struct lxc_backend *b, const char *id, struct lxc_facts *ret, struct err *e)
 {
 	_cleanup_json_ json_t *o = NULL;
@@ -109,7 +126,7 @@ static int incus_facts_of(struct lxc_backend *b, const char *id, struct lxc_fact
 
 	if (r < 0)
 		return r;
-	r = incus_facts(o, lxc_host_path, b->host, ret);
+	r = facts_take(b, o, ret);
 	return r == -EINVAL ? err_set(e, ERR_LXC_BACKEND, "container %s: an answer without a name", id)
 	       : r < 0	    ? err_oom(e)
 			    : 0;
@@ -220,9 +237,9 @@ static json_t *difference(const json_t *o, char *const *have, char *const *add, 
 {
 	json_t *added = json_array(), *removed = json_array();
 
-	/* What a profile gives is there too. */
+	/* What a profile or a whole GPU gives is there too, whatever its mode: two devices of one name would fight. */
 	for (; add && *add && added; add++)
-		if (!incus_device_find(o, *add, root) && !lxc_lines_contain(have, *add))
+		if (!incus_device_find(o, *add, root) && !lxc_lines_find(have, *add))
 			(void)json_array_append_new(added, json_string(*add));
 	for (; remove && *remove && removed; remove++)
 		if (incus_device_find(o, *remove, root))
@@ -284,7 +301,7 @@ static int incus_config_apply(struct lxc_backend *b, const char *id, char *const
 
 	if (r < 0)
 		return r;
-	if (incus_facts(o, lxc_host_path, b->host, &have) < 0)
+	if (facts_take(b, o, &have) < 0)
 		return err_oom(e);
 	undo = difference(o, have.lines, add, remove, root_of(b));
 	if (!undo)

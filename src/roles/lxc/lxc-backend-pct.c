@@ -541,34 +541,16 @@ static int set_dev(struct lxc_backend *b, const char *id, const char *line, bool
 	return r < 0 ? err_recode(e, ERR_LXC_BACKEND) : 0;
 }
 
-static bool same_line(const char *a, const char *b)
-{
-	struct span x = lxc_line_dev_path(a), y = lxc_line_dev_path(b);
-
-	/* One path is one device, whatever its options are. */
-	if (x.p && y.p)
-		return x.len == y.len && memcmp(x.p, y.p, x.len) == 0;
-	return lxc_line_equal(a, b);
-}
-
-static const char *find_line(char *const *have, const char *line)
-{
-	for (; have && *have; have++)
-		if (same_line(*have, line))
-			return *have;
-	return NULL;
-}
-
 static json_t *difference(char *const *have, char *const *add, char *const *remove)
 {
 	json_t *added = json_array(), *removed = json_array();
 
 	for (; add && *add && added; add++)
-		if (!find_line(have, *add))
+		if (!lxc_lines_find(have, *add))
 			(void)json_array_append_new(added, json_string(*add));
 	for (; remove && *remove && removed; remove++)
-		if (find_line(have, *remove))
-			(void)json_array_append_new(removed, json_string(find_line(have, *remove)));
+		if (lxc_lines_find(have, *remove))
+			(void)json_array_append_new(removed, json_string(lxc_lines_find(have, *remove)));
 	return json_pack("{s:o, s:o}", "added", added, "removed", removed);
 }
 
@@ -593,10 +575,10 @@ static int pct_config_apply(struct lxc_backend *b, const char *id, char *const *
 	if (!dry_run)
 		r = edit_raw(b, id, add, remove, e);
 	for (char *const *p = remove; !dry_run && r >= 0 && p && *p; p++)
-		if (is_dev(*p) && find_line(have, *p))
+		if (is_dev(*p) && lxc_lines_find(have, *p))
 			r = set_dev(b, id, *p, false, e);
 	for (char *const *p = add; !dry_run && r >= 0 && p && *p; p++)
-		if (is_dev(*p) && !find_line(have, *p))
+		if (is_dev(*p) && !lxc_lines_find(have, *p))
 			r = set_dev(b, id, *p, true, e);
 	if (r >= 0 && ret_undo)
 		*ret_undo = TAKE_PTR(undo);

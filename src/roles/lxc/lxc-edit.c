@@ -90,6 +90,21 @@ bool lxc_lines_contain(char *const *have, const char *line)
 	return false;
 }
 
+static bool is_same_device(const char *a, const char *b)
+{
+	struct span x = lxc_line_dev_path(a), y = lxc_line_dev_path(b);
+
+	return x.p && y.p && x.len == y.len && memcmp(x.p, y.p, x.len) == 0;
+}
+
+const char *lxc_lines_find(char *const *have, const char *line)
+{
+	for (; have && *have; have++)
+		if (is_same_device(*have, line) || lxc_line_equal(*have, line))
+			return *have;
+	return NULL;
+}
+
 int lxc_lines_merge(char *const *have, char *const *add, char *const *remove, char ***ret)
 {
 	_cleanup_strv_ char **v = NULL;

@@ -47,3 +47,5 @@ int lxc_conf_included(char *const *lines, struct strbuf *out);
 /* `have` less `remove`, plus what of `add` is missing; order kept. Caller frees. */
 int lxc_lines_merge(char *const *have, char *const *add, char *const *remove, char ***ret);
 bool lxc_lines_contain(char *const *have, const char *line);
+/* The line of `have` that is this one, or NULL. A device is the same by its path alone, whatever its options. */
+const char *lxc_lines_find(char *const *have, const char *line);

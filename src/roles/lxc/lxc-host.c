@@ -176,7 +176,7 @@ static int gpu_add(const struct host *h, const char *name, struct lxc_host *ret)
 	return 0;
 }
 
-static int gpus_read(const struct host *h, struct lxc_host *ret, struct err *e)
+int lxc_gpus_read(const struct host *h, struct lxc_host *ret)
 {
 	int fd = h->proc_fd < 0 ? -ENOENT
 				: path_open_at(h->proc_fd, "driver/nvidia/gpus", O_RDONLY | O_DIRECTORY, 0,
@@ -194,7 +194,7 @@ static int gpus_read(const struct host *h, struct lxc_host *ret, struct err *e)
 			r = gpu_add(h, de->d_name, ret);
 	(void)closedir(d);
 	if (r < 0)
-		return err_oom(e);
+		return r;
 	if (ret->n_gpus)
 		qsort(ret->gpus, ret->n_gpus, sizeof(*ret->gpus), by_minor);
 	return 0;
@@ -244,7 +244,7 @@ int lxc_host_read(const struct host *h, struct lxc_host *ret, struct err *e)
 		return err_set(e, ERR_UNSUPPORTED, "cannot tell the machine of %s", h->root);
 	r = version_read(h, &new, e);
 	if (r >= 0)
-		r = gpus_read(h, &new, e);
+		r = lxc_gpus_read(h, &new) < 0 ? err_oom(e) : 0;
 	if (r >= 0)
 		r = user_version_read(h, &new, e);
 	if (r < 0)

@@ -29,6 +29,8 @@ struct lxc_host {
 
 void lxc_host_done(struct lxc_host *h);
 int lxc_host_read(const struct host *h, struct lxc_host *ret, struct err *e);
+/* Only the GPUs. -ENOMEM. */
+int lxc_gpus_read(const struct host *h, struct lxc_host *ret);
 /* The user space waits for a reboot: its version is not the loaded module's. */
 bool lxc_host_reboot_pending(const struct lxc_host *h);
 

@@ -13,6 +13,7 @@
 #define DRIVER_NAME  "nvd-driver"
 #define DRIVER_PATH  "/usr/lib/nvdriver"
 #define MOUNT_KEY    "lxc.mount.entry = "
+#define GPU_KEY	     "gpu = "
 
 bool incus_name_is_valid(const char *id)
 {
@@ -76,9 +77,11 @@ static char *device_line(const json_t *device, char *(*host_path)(const struct h
 {
 	const char *type = text(device, "type"), *source = text(device, "source"),
 		   *path = text(device, "path");
-	const char *mode = text(device, "mode");
+	const char *mode = text(device, "mode"), *pci = text(device, "pci");
 	_cleanup_free_ char *here = NULL;
 
+	if (type && strcmp(type, "gpu") == 0)
+		return str_printf(GPU_KEY "%s,mode=%s", pci ? pci : "*", mode ? mode : "0660");
 	if (type && source && path && strcmp(type, "disk") == 0 && strcmp(path, DRIVER_PATH) == 0)
 		return mount_line(source);
 	source = source ? source : path;
@@ -118,6 +121,50 @@ int incus_facts(const json_t *instance, char *(*host_path)(const struct host *h,
 		return -ENOMEM;
 	*ret = f;
 	f = (struct lxc_facts){ 0 };
+	return 0;
+}
+
+static int node_push(char ***v, const char *node, const char *options,
+		     char *(*host_path)(const struct host *h, const char *absolute), const struct host *h)
+{
+	_cleanup_free_ char *absolute = str_printf("/dev/%s", node), *here = NULL, *line = NULL;
+
+	here = absolute ? host_path(h, absolute) : NULL;
+	line = here ? str_printf("dev = %s%s", here, options) : NULL;
+	return line ? strv_push(v, line) : -ENOMEM;
+}
+
+int incus_gpus_expand(char ***lines, const struct lxc_gpu *gpus, size_t n,
+		      char *(*host_path)(const struct host *h, const char *absolute), const struct host *h)
+{
+	static const char *const common[] = { "nvidiactl", "nvidia-uvm", "nvidia-uvm-tools",
+					      "nvidia-modeset" };
+	_cleanup_strv_ char **v = NULL;
+	int r = 0;
+
+	for (char **p = *lines; r >= 0 && p && *p; p++) {
+		const char *pci = *p + sizeof(GPU_KEY) - 1, *options;
+
+		if (strncmp(*p, GPU_KEY, sizeof(GPU_KEY) - 1) != 0) {
+			r = strv_push(&v, *p);
+			continue;
+		}
+		options = strchrnul(pci, ',');
+		for (size_t i = 0; r >= 0 && i < n; i++) {
+			char node[32];
+
+			snprintf(node, sizeof(node), "nvidia%u", gpus[i].minor);
+			if (*pci == '*' || ((size_t)(options - pci) == strlen(gpus[i].pci) &&
+					    strncasecmp(pci, gpus[i].pci, strlen(gpus[i].pci)) == 0))
+				r = node_push(&v, node, options, host_path, h);
+		}
+		for (size_t i = 0; r >= 0 && i < ARRAY_LEN(common); i++)
+			r = node_push(&v, common[i], options, host_path, h);
+	}
+	if (r < 0)
+		return r;
+	strv_freep(lines);
+	*lines = TAKE_PTR(v);
 	return 0;
 }
 

@@ -8,6 +8,7 @@
  * named "nvd-…"; others are looked at and left. */
 
 #include "lxc-backend.h"
+#include "lxc-host.h"
 #include "parse.h"
 
 #include <jansson.h>
@@ -19,6 +20,10 @@ int incus_names(const json_t *instances, char ***ret);
 /* Facts in the answer to a query of one. host_path makes a path of the machine what a running kernel calls it. */
 int incus_facts(const json_t *instance, char *(*host_path)(const struct host *h, const char *absolute),
 		const struct host *h, struct lxc_facts *ret);
+/* Devices of type gpu are in the facts as "gpu = ADDRESS,mode=M" ("*" for every one): the line is replaced by those of the nodes
+ * the daemon makes for it, which are the cards' and all of the driver's that belong to no card. -ENOMEM. */
+int incus_gpus_expand(char ***lines, const struct lxc_gpu *gpus, size_t n,
+		      char *(*host_path)(const struct host *h, const char *absolute), const struct host *h);
 enum lxc_state incus_state(const char *status);
 /* Name of the device for a canonical line: "nvd-nvidia0", "nvd-driver". NULL for a line that is none; caller frees. */
 char *incus_device_name(const char *line);

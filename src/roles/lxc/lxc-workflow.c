@@ -647,15 +647,7 @@ static bool drifted(struct lxc_ct *ct, json_t *problems)
 	if (!ct->x->host.version || lxc_ct_lines(ct, &wanted) < 0)
 		return drift;
 	for (char **p = wanted; p && *p; p++) {
-		struct span dev = lxc_line_dev_path(*p);
-		bool there = lxc_lines_contain(ct->facts.lines, *p);
-
-		for (char **q = ct->facts.lines; dev.p && !there && q && *q; q++) {
-			struct span have = lxc_line_dev_path(*q);
-
-			there = have.p && have.len == dev.len && memcmp(have.p, dev.p, dev.len) == 0;
-		}
-		if (there)
+		if (lxc_lines_find(ct->facts.lines, *p))
 			continue;
 		drift = drift_add(problems, json_sprintf("the configuration lacks: %s", *p));
 	}

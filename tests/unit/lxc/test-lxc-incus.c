@@ -62,6 +62,37 @@ static const char instance[] =
     "\"ctl\":{\"type\":\"unix-char\",\"path\":\"/dev/nvidiactl\"},"
     "\"root\":{\"type\":\"disk\",\"path\":\"/\",\"pool\":\"default\"}}}";
 
+/* The daemon gives a gpu the nodes of its cards, and all of the driver's that belong to none. */
+static void test_gpus(void **state)
+{
+	static const struct lxc_gpu gpus[] = { { 0, "0000:01:00.0", NULL, NULL },
+					       { 3, "0000:0a:00.0", NULL, NULL } };
+	static const struct {
+		const char *line;
+		size_t n;
+		const char *first, *last;
+	} rows[] = {
+		{ "gpu = *,mode=0666", 6, "dev = /fixture/dev/nvidia0,mode=0666",
+		  "dev = /fixture/dev/nvidia-modeset,mode=0666" },
+		{ "gpu = 0000:0A:00.0,mode=0660", 5, "dev = /fixture/dev/nvidia3,mode=0660",
+		  "dev = /fixture/dev/nvidia-modeset,mode=0660" },
+		{ "gpu = 0000:0b:00.0,mode=0660", 4, "dev = /fixture/dev/nvidiactl,mode=0660",
+		  "dev = /fixture/dev/nvidia-modeset,mode=0660" },
+		{ "dev = /dev/x,mode=0666", 1, "dev = /dev/x,mode=0666", "dev = /dev/x,mode=0666" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_strv_ char **lines = NULL;
+
+		assert_int_equal(strv_push(&lines, rows[i].line), 0);
+		assert_int_equal(incus_gpus_expand(&lines, gpus, 2, with_root, NULL), 0);
+		assert_int_equal(strv_len(lines), rows[i].n);
+		assert_string_equal(lines[0], rows[i].first);
+		assert_string_equal(lines[rows[i].n - 1], rows[i].last);
+	}
+}
+
 static void test_facts(void **state)
 {
 	_cleanup_json_ json_t *o = parsed(instance), *empty = parsed("{}"),
@@ -136,4 +167,5 @@ static void test_devices(void **state)
 	}
 }
 
-TEST_MAIN(cmocka_unit_test(test_names), cmocka_unit_test(test_facts), cmocka_unit_test(test_devices))
+TEST_MAIN(cmocka_unit_test(test_names), cmocka_unit_test(test_gpus), cmocka_unit_test(test_facts),
+	  cmocka_unit_test(test_devices))
