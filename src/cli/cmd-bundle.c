@@ -553,7 +553,7 @@ const struct cmd cmd_bundle_push = {
 	.description = "Uploads what the registry does not have yet; a connection that is cut is continued. "
 		       "REFERENCE is "
 		       "host[:port]/name[:tag]; without a tag that of a bundle for one driver and one kernel "
-		       "is DRIVER-KERNEL.\n\n"
+		       "is DRIVER-KERNEL, of one without kernels DRIVER.\n\n"
 		       "Objects are named by their content, so bundles that share a driver share its blob. "
 		       "skopeo copy oci-archive:FILE "
 		       "docker://REFERENCE does the same.",
@@ -626,7 +626,7 @@ const struct cmd cmd_bundle_pull = {
 		       "byte for byte the one that "
 		       "was pushed. An interrupted transfer is continued by the next run.\n\n"
 		       "REFERENCE is host[:port]/name with :tag or @sha256:digest; without either, --driver "
-		       "and --kernel make the tag.",
+		       "and --kernel, if given, make the tag.",
 	.examples =
 	    "nvdriver bundle pull registry.example:5000/gpu/bundles --driver 535.261.03 -k $(uname -r)\n",
 	.options = pull_options,

@@ -57,7 +57,7 @@ char *bundle_object_text(const struct bundle_object *o)
 /* "535.261.03-5.14.0-284.11.1.el9_2.x86_64"; tags cannot hold the plus sign of kernel variants. */
 char *bundle_tag(const char *driver, const char *kernel)
 {
-	char *tag = str_printf("%s-%s", driver, kernel);
+	char *tag = str_printf("%s%s%s", driver, kernel ? "-" : "", kernel ? kernel : "");
 
 	for (char *p = tag; p && *p; p++)
 		if (*p == '+' || *p == '~' || *p == ':')

@@ -66,7 +66,7 @@ bool bundle_object_matches(const struct bundle_object *o, const struct bundle_wa
 /* "driver 535.261.03 (x86_64)", "proprietary modules of …"; caller frees. */
 char *bundle_object_text(const struct bundle_object *o);
 
-/* "<driver>-<kernel>" with what tags cannot hold replaced by "_"; caller frees, NULL without memory. */
+/* "<driver>-<kernel>", or "<driver>" when kernel is NULL, with what tags cannot hold replaced by "_"; caller frees, NULL without memory. */
 char *bundle_tag(const char *driver, const char *kernel);
 
 /* -- pure readers of foreign bytes -- */

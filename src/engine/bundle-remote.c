@@ -43,14 +43,19 @@ static const char *only_one(const struct bundle *b, const char *key)
 	return json_array_size(list) == 1 ? json_string_value(json_array_get(list, 0)) : NULL;
 }
 
+static bool has_many(const struct bundle *b, const char *key)
+{
+	return json_array_size(json_object_get(b->description, key)) > 1;
+}
+
 static int choose_tag(struct registry_ref *ref, const char *driver, const char *kernel, struct err *e)
 {
 	if (ref->tag || ref->digest)
 		return 0;
-	if (!driver || !kernel) {
+	if (!driver) {
 		(void)err_set(e, -ERR_REGISTRY_REFERENCE,
-			      "%s/%s has no tag, and not one driver and one kernel to make it of", ref->host,
-			      ref->name);
+			      "%s/%s has no tag, and not one driver with one kernel or none to make it of",
+			      ref->host, ref->name);
 		return err_object(e, "%s/%s", ref->host, ref->name);
 	}
 	ref->tag = bundle_tag(driver, kernel);
@@ -99,7 +104,8 @@ int bundle_push(struct bundle *b, const struct bundle_remote *to, char **ret_ref
 		k = err_set(e, -ERR_REGISTRY_REFERENCE, "%s is not the digest of %s: %s", ref.digest, b->path,
 			    b->digest);
 	if (k == 0)
-		k = choose_tag(&ref, only_one(b, "drivers"), only_one(b, "kernels"), e);
+		k = choose_tag(&ref, has_many(b, "kernels") ? NULL : only_one(b, "drivers"),
+			       only_one(b, "kernels"), e);
 	if (k == 0)
 		k = connect_to(to, &ref, &r, e);
 	if (k == 0)

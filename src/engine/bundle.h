@@ -126,7 +126,8 @@ struct bundle_remote {
 	bool plain_http, offline;
 	unsigned attempts, backoff_ms; /* 0 = default */
 };
-/* Upload blobs the registry lacks, then the manifest. Without a tag: "<driver>-<kernel>" of a bundle for one of each.
+/* Upload blobs the registry lacks, then the manifest. Without a tag: "<driver>-<kernel>" of a bundle for one of each, "<driver>" for one without
+ * kernels.
  * *ret_digest ("sha256:<hex>"), *ret_reference with the tag: caller frees; either may be NULL. */
 int bundle_push(struct bundle *b, const struct bundle_remote *to, char **ret_reference,
 		uint64_t *ret_sent_bytes, struct err *e);

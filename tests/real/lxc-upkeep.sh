@@ -186,4 +186,31 @@ equals "a host whose nodes are 0600" "$rc $(stat -c %a "$host/dev/nvidia0")" "0 
 run --root "$host" lxc verify c1 --level device --json
 equals "an ordinary user inside gets through to the driver, which is not there" "$(finding | grep -c 'belongs to no loaded driver')" 3
 equals "and is not refused" "$(finding | grep -cE 'refused by|missing')" 0
+# -- a driver out of a registry: no run file on this host --
+if command -v docker-registry >/dev/null && command -v curl >/dev/null; then
+	package "$version" "$work/NVIDIA-Linux-x86_64-$version.run"
+	port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	printf 'version: 0.1\nlog: {level: error}\nstorage:\n  filesystem: {rootdirectory: %s/registry}\nhttp:\n  addr: 127.0.0.1:%s\n' "$work" "$port" >"$work/registry.yml"
+	docker-registry serve "$work/registry.yml" >"$work/registry.log" 2>&1 &
+	registry=$!
+	for _ in $(seq 100); do ! curl -s "http://127.0.0.1:$port/v2/" >/dev/null || break; sleep 0.1; done
+	status "one host unpacks it" 0 --store "$work/one" prepare "$work/NVIDIA-Linux-x86_64-$version.run" --no-modules
+	status "and makes a bundle of the driver alone" 0 --store "$work/one" bundle create --driver "$version" -o "$work/driver.nvbundle"
+	run --store "$work/one" bundle push "$work/driver.nvbundle" "127.0.0.1:$port/gpu/drivers" --plain-http
+	equals "its tag is the version" "$rc $(cut -d' ' -f1 "$work/out")" "0 127.0.0.1:$port/gpu/drivers:$version"
+	equals "an artifact of one layer" "$(curl -s -H 'Accept: application/vnd.oci.image.manifest.v1+json' "http://127.0.0.1:$port/v2/gpu/drivers/manifests/$version" |
+		python3 -c 'import json, sys; m = json.load(sys.stdin); print(m["artifactType"], len(m["layers"]))')" "application/vnd.nvdriver.bundle.v1 1"
+	status "another host pulls it" 0 --store "$work/two" bundle pull "127.0.0.1:$port/gpu/drivers" --driver "$version" --plain-http
+	kill $registry
+	wait $registry 2>/dev/null
+	export NVDRIVER_STORE=$work/two
+	container c9
+	run --root "$host" --offline lxc install c9 --level static --allow-missing-devices
+	equals "and gives it to a container, without a network or a run file" "$rc" 0
+	inside c9 nvidia-smi >"$work/smi" 2>&1
+	equals "where it runs" "$?" 9
+else
+	skip "a driver out of a registry" "no docker-registry"
+fi
+
 finish
