@@ -72,14 +72,23 @@ bool lxc_line_equal(const char *a, const char *b)
 	return x && y && strcmp(x, y) == 0;
 }
 
+/* A devN value's path: all before its first option. */
+static struct span before_options(struct span value)
+{
+	size_t n = 0;
+
+	while (n < value.len && !strchr(", \t\r\n", value.p[n]))
+		n++;
+	return (struct span){ value.p, n };
+}
+
 struct span lxc_line_dev_path(const char *canonical)
 {
 	struct span key, value;
 
 	if (!line_split(SPAN(canonical), &key, &value) || !(span_eq(key, "dev") || key_is_dev(key, NULL)))
 		return SPAN_NULL;
-	value.len = value.len ? strcspn(value.p, ", \t") : 0;
-	return value;
+	return before_options(value);
 }
 
 bool lxc_lines_contain(char *const *have, const char *line)
@@ -267,8 +276,7 @@ int lxc_pve_dev_number(struct span text, const char *path, unsigned *ret_n, bool
 		if (!line_split(line, &key, &value) || !key_is_dev(key, &n))
 			continue;
 		used[n] = true;
-		value.len = value.len ? strcspn(value.p, ", \t\r\n") : 0;
-		if (span_eq(value, path)) {
+		if (span_eq(before_options(value), path)) {
 			*ret_n = n;
 			*ret_present = true;
 			return 0;
