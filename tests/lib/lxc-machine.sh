@@ -25,7 +25,8 @@ private_or_skip() { # "$0" "$@"
 	exec env NVD_PRIVATE=1 unshare --mount --propagation private "$@"
 }
 # No container starts where this test sees no control groups, as in a root entered by chroot.
-cgroups_or_skip() { grep -q ' - cgroup2\? ' /proc/self/mountinfo || { echo "1..0 # SKIP no control groups here, so no container starts"; exit 77; }; }
+has_cgroups() { grep -q ' - cgroup2\? ' /proc/self/mountinfo; }
+cgroups_or_skip() { has_cgroups || skip_all "no control groups here, so no container starts"; }
 skip_all() { echo "1..0 # SKIP $1"; exit 77; }
 overlay() { # LOWER AT: AT is LOWER, and its changes are beside it
 	mkdir -p "$2" "$2.upper" "$2.work"

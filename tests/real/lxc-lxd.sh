@@ -10,6 +10,7 @@ export NVDRIVER=${NVDRIVER:-$top/build/src/cli/nvdriver}
 # shellcheck source=tests/lib/lxc-machine.sh
 . "$top/tests/lib/lxc-machine.sh"
 private_or_skip "$0" "$@"
+cgroups_or_skip
 machine_or_skip
 
 # -- the daemon --

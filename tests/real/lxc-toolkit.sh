@@ -9,12 +9,12 @@ export NVDRIVER=${NVDRIVER:-$top/build/src/cli/nvdriver}
 helper=${TOOLKIT_CHROOT:-${NVDRIVER%/src/cli/nvdriver}/tests/toolkit-chroot}
 . "$top/tests/cli/lib.sh"
 . "$top/tests/lib/debian-root.sh"
+. "$top/tests/lib/lxc-machine.sh"
 cache=${NVD_TEST_CACHE:-$top/.cache}
 base=${NVD_TEST_ROOT:-$cache/install-base}
 root=$work/root
 server=
 
-skip_all() { echo "1..0 # SKIP $1"; exit 77; }
 [ "$(id -u)" = 0 ] || skip_all "needs root for chroot"
 for tool in gpg dpkg-deb dpkg-scanpackages apt-ftparchive python3; do
 	command -v "$tool" >/dev/null || skip_all "no $tool"
@@ -168,8 +168,6 @@ if ! command -v lxc-start >/dev/null; then
 	skip "through a real container" "no lxc-start"
 	finish
 fi
-host=$work/host
-lxcpath=$host/var/lib/lxc
 rootfs=$lxcpath/c1/rootfs
 export NVDRIVER_STORE=$work/store2
 mkdir -p "$host"/{proc/driver/nvidia/gpus/0000:01:00.0,sys,dev,run,bin,lib64,etc/nvdriver,usr/local/phoenix_hypervisor/etc,var/lib/lxc/c1}
@@ -191,7 +189,7 @@ live() { # ARGS...
 	run --root "$host" lxc toolkit c1 --backend lxc --allow-missing-devices "$@"
 	[ "$rc" = 0 ] || sed 's/^/# /' "$work/out"
 }
-if ! lxc-start -P "$lxcpath" -n c1 2>"$work/lxc"; then
+if ! has_cgroups || ! lxc-start -P "$lxcpath" -n c1 2>"$work/lxc"; then
 	skip "through a real container" "LXC does not start one here"
 	finish
 fi
