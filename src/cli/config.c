@@ -44,6 +44,7 @@ static const struct ini_key config_keys[] = {
 	{ "container", "module-sets", ini_take_unsigned, C(container.module_sets), "a number" },
 	{ "container", "detach", ini_take_bool, C(container.detach), "yes or no" },
 	{ "container", "drm", ini_take_bool, C(container.drm), "yes or no" },
+	{ "container", "install-packages", ini_take_bool, C(container.install_packages), "yes or no" },
 	{ "container", "device-nodes", ini_take_bool, C(container.device_nodes), "yes or no" },
 	{ "container", "iommu-identity", ini_take_bool, C(container.iommu_identity), "yes or no" },
 };

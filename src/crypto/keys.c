@@ -27,6 +27,7 @@
 
 #define CERT_MAX_BYTES	     ((size_t)64 << 10)
 #define KEY_MAX_BYTES	     ((size_t)64 << 10)
+#define ASN1_SEQUENCE	     0x30 /* what DER begins with; PEM is text */
 #define PASSPHRASE_MAX_BYTES ((size_t)1024)
 /* Room for one key file, its pass phrase and the numbers of an RSA-16384 key; a power of two as libcrypto wants. */
 #define SECURE_HEAP_BYTES ((size_t)256 << 10)
@@ -310,6 +311,17 @@ static int key_error(const char *key, const struct passphrase *p, struct err *e)
 	return err_object(e, "%s", key);
 }
 
+/* As it is, or behind a pass phrase. */
+static EVP_PKEY *key_from_der(BIO *bio, struct passphrase *p)
+{
+	EVP_PKEY *key = d2i_PrivateKey_bio(bio, NULL);
+
+	if (key || BIO_reset(bio) < 0)
+		return key;
+	ERR_clear_error();
+	return d2i_PKCS8PrivateKey_bio(bio, NULL, passphrase_answer, p);
+}
+
 static int key_from_file(const char *path, struct passphrase *p, EVP_PKEY **ret, struct err *e)
 {
 	_cleanup_(secret_done) struct secret pem = { 0 };
@@ -332,7 +344,9 @@ static int key_from_file(const char *path, struct passphrase *p, EVP_PKEY **ret,
 	bio = BIO_new_mem_buf(pem.bytes, (int)pem.len);
 	if (!bio)
 		return err_oom(e);
-	*ret = PEM_read_bio_PrivateKey(bio, NULL, passphrase_answer, p);
+	*ret = pem.len && pem.bytes[0] == ASN1_SEQUENCE
+		   ? key_from_der(bio, p)
+		   : PEM_read_bio_PrivateKey(bio, NULL, passphrase_answer, p);
 	return *ret ? 0 : key_error(path, p, e);
 }
 

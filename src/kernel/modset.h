@@ -63,7 +63,7 @@ json_t *modset_module_entry(const char *file, const struct modinfo *m);
 /* Sign every module of an unsigned set into a new set; nothing is compiled. key = sha256(unsigned key, certificate
  * fingerprint, hash). An existing one is a hit (*ret_hit). Signatures are verified against the certificate after writing. */
 struct modset_signing {
-	const char *key_path; /* PEM or pkcs11: URI */
+	const char *key_path; /* PEM, DER or pkcs11: URI */
 	const char *cert_path; /* PEM or DER */
 	const char *hash; /* "sha256" */
 	int passphrase_fd; /* -1 = none */

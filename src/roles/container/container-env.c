@@ -148,6 +148,7 @@ static int read_defaults(char *const *environment, struct container_defaults *d,
 	d->detach = is_true(environment, "NVDRIVER_DETACH");
 	d->drm = is_true(environment, "NVDRIVER_DRM");
 	d->device_nodes = is_true(environment, "NVDRIVER_DEVICE_NODES");
+	d->install_packages = is_true(environment, "NVDRIVER_INSTALL_PACKAGES");
 	d->iommu_identity = is_true(environment, "NVDRIVER_IOMMU_IDENTITY");
 	if (r == 0)
 		r = read_count(environment, "NVDRIVER_MODULE_SETS", &d->module_sets, e);

@@ -21,6 +21,7 @@ struct container_defaults {
 	bool detach; /* NVDRIVER_DETACH=true, detach */
 	bool drm; /* NVDRIVER_DRM=true, drm */
 	bool device_nodes; /* NVDRIVER_DEVICE_NODES=true, device-nodes */
+	bool install_packages; /* NVDRIVER_INSTALL_PACKAGES=true, install-packages */
 	bool iommu_identity; /* NVDRIVER_IOMMU_IDENTITY=true, iommu-identity */
 };
 

@@ -53,6 +53,7 @@ struct container_ktree_options container_ktree_wishes(const struct container *c)
 		.store = c->en->store,
 		.bundle = c->env->bundle,
 		.bundle_cert = c->env->bundle_cert,
+		.may_install = c->o.install_packages,
 		.no_packages = c->en->offline || (c->o.tag && strcmp(c->o.tag, "builtin") == 0),
 	};
 }

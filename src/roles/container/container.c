@@ -100,6 +100,7 @@ void container_options_fill(struct container_options *o, const struct container_
 	o->detach |= d->detach;
 	o->with_drm |= d->drm;
 	o->device_nodes |= d->device_nodes;
+	o->install_packages |= d->install_packages;
 	o->iommu_identity |= d->iommu_identity;
 }
 

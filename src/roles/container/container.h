@@ -30,6 +30,7 @@ struct container_options {
 	unsigned module_sets; /* as many stay in the store; 0 = 16 */
 	bool detach; /* leaving with the driver in use: take the export away all the same */
 	bool with_drm; /* load nvidia-drm too */
+	bool install_packages; /* where a devel package cannot be unpacked privately */
 	bool device_nodes; /* make those of the driver in /dev */
 	bool iommu_identity; /* ask for the IOMMU group type "identity" before loading */
 };

@@ -92,9 +92,13 @@ static void says_what_is_missing(void **state _unused_)
 /* D25, D33: limits where only the pod's template is at hand; the command line wins, then the environment, then the file. */
 static void reads_the_limits(void **state _unused_)
 {
-	static const char *const said[] = { "NVDRIVER_GRACE=90",      "NVDRIVER_FABRIC_WAIT=20m",
-					    "NVDRIVER_DRM=true",      "NVDRIVER_DEVICE_NODES=yes",
-					    "NVDRIVER_MODULE_SETS=3", NULL };
+	static const char *const said[] = { "NVDRIVER_GRACE=90",
+					    "NVDRIVER_FABRIC_WAIT=20m",
+					    "NVDRIVER_DRM=true",
+					    "NVDRIVER_DEVICE_NODES=yes",
+					    "NVDRIVER_MODULE_SETS=3",
+					    "NVDRIVER_INSTALL_PACKAGES=true",
+					    NULL };
 	static const char *const bad[] = { "NVDRIVER_GRACE=soon", NULL };
 	static const char *const none[] = { "NVDRIVER_MODULE_SETS=0", NULL };
 	const struct container_defaults file = {
@@ -111,6 +115,7 @@ static void reads_the_limits(void **state _unused_)
 	assert_int_equal(o.grace_s, 90);
 	assert_int_equal(o.fabric_wait_s, 3);
 	assert_int_equal(o.module_sets, 3);
+	assert_true(o.install_packages);
 	assert_true(o.with_drm);
 	assert_false(o.device_nodes); /* exactly "true", as everywhere in this environment */
 	assert_true(o.iommu_identity);

@@ -126,7 +126,13 @@ static void says_where_it_looked(void **state _unused_)
 	assert_non_null(strstr(b.e.reason, "/usr/src/kernels/" FAKE_RELEASE));
 	assert_non_null(strstr(b.e.reason, "the node: "));
 	assert_non_null(strstr(b.e.reason, "the store: "));
+	assert_null(strstr(b.e.reason, "package manager, installed: "));
 	assert_null(k.tree);
+	/* 25.2: installing is the last of all places, and only asked for. */
+	err_done(&b.e);
+	o.may_install = true;
+	assert_int_equal(find(&b, &o, &k), -ERR_KTREE_NOT_FOUND);
+	assert_non_null(strstr(b.e.reason, "package manager, installed: "));
 	bed_done(&b);
 }
 

@@ -379,6 +379,55 @@ static void pass_phrases(void **state)
 	}
 }
 
+static void write_der(const struct fixture *f, const char *name, const char *passphrase)
+{
+	BIO *bio = BIO_new(BIO_s_mem());
+	char *bytes;
+	long len;
+
+	if (passphrase)
+		assert_int_equal(i2d_PKCS8PrivateKey_bio(bio, f->rsa.key, EVP_aes_256_cbc(), passphrase,
+							 (int)strlen(passphrase), NULL, NULL),
+				 1);
+	else
+		assert_int_equal(i2d_PrivateKey_bio(bio, f->rsa.key), 1);
+	len = BIO_get_mem_data(bio, &bytes);
+	testdir_write(&f->dir, name, bytes, (size_t)len, 0600);
+	BIO_free(bio);
+}
+
+/* 25.5: keys as files, PEM or DER. */
+static void der_keys(void **state)
+{
+	struct fixture *f = *state;
+	static const struct {
+		const char *key, *text, *slug;
+	} rows[] = {
+		{ "plain.der", NULL, NULL },
+		{ "locked.der", "open sesame\n", NULL },
+		{ "locked.der", "wrong\n", "signing-key-passphrase" },
+		{ "locked.der", NULL, "signing-key-passphrase" },
+		{ "rsa.der", NULL, "signing-key-unreadable" }, /* a certificate */
+	};
+
+	write_der(f, "plain.der", NULL);
+	write_der(f, "locked.der", "open sesame");
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		int fd = rows[i].text ? pipe_with(rows[i].text) : -EBADF;
+		_cleanup_(err_done) struct err e = ERR_INIT;
+		struct signer *s = NULL;
+		int r = load(f, rows[i].key, "rsa.der", fd, &s, &e);
+
+		if (rows[i].slug)
+			assert_slug(&e, rows[i].slug);
+		else
+			assert_ok(r, &e);
+		signer_freep(&s);
+		if (fd >= 0)
+			close(fd);
+	}
+}
+
 static void unusable_inputs(void **state)
 {
 	static const struct {
@@ -524,6 +573,7 @@ int main(void)
 		cmocka_unit_test(damaged_signatures),
 		cmocka_unit_test(other_shapes),
 		cmocka_unit_test(signed_attributes_are_accepted),
+		cmocka_unit_test(der_keys),
 		cmocka_unit_test(pass_phrases),
 		cmocka_unit_test(unusable_inputs),
 		cmocka_unit_test(token_without_provider),
