@@ -131,8 +131,10 @@ static void says_where_it_looked(void **state _unused_)
 	/* 25.2: installing is the last of all places, and only asked for. */
 	err_done(&b.e);
 	o.may_install = true;
-	assert_int_equal(find(&b, &o, &k), -ERR_KTREE_NOT_FOUND);
-	assert_non_null(strstr(b.e.reason, "package manager, installed: "));
+	o.no_packages = false;
+	assert_int_equal(container_ktree_find(b.container, &any_env, FAKE_RELEASE, &o, &k, &b.e),
+			 -ERR_KTREE_NOT_FOUND);
+	assert_non_null(strstr(b.e.reason, "package manager, installed: neither dnf nor yum"));
 	bed_done(&b);
 }
 
