@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "path.h"
 #include "cleanup.h"
+#include "strbuf.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -398,4 +400,28 @@ int path_open_append(int root, const char *path, mode_t mode)
 		     : openat(parent, name, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, mode);
 
 	return parent < 0 ? parent : fd < 0 ? -errno : fd;
+}
+
+int path_names(int dirfd, const char *path, char ***ret)
+{
+	int fd = path_open_at(dirfd, path, O_RDONLY | O_DIRECTORY, 0, PATH_IN_ROOT), r = 0;
+	_cleanup_strv_ char **v = NULL;
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *de;
+
+	if (!d) {
+		r = fd < 0 ? fd : -errno;
+		close_fdp(&fd);
+		return r;
+	}
+	while (r >= 0 && (de = readdir(d)))
+		if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0)
+			r = strv_push(&v, de->d_name);
+	(void)closedir(d);
+	if (r < 0)
+		return r;
+	if (v)
+		strv_sort(v);
+	*ret = TAKE_PTR(v);
+	return 0;
 }

@@ -39,5 +39,9 @@ int path_stat(int dirfd, const char *path, struct stat *ret,
 	      enum path_follow follow); /* last link not followed */
 bool path_exists(int dirfd, const char *path); /* with PATH_IN_ROOT; a dangling link exists */
 
+/* Names in the directory `path` beneath dirfd, with PATH_IN_ROOT ("." = dirfd itself): sorted, all but "." and "..". Caller
+ * frees (strv_freep); NULL when it is empty. -errno when it cannot be opened. */
+int path_names(int dirfd, const char *path, char ***ret);
+
 /* Pretend the kernel has no openat2 (tests of the fallback). */
 void path_test_no_openat2(bool on);

@@ -8,7 +8,6 @@
 #include "path.h"
 #include "strbuf.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -48,37 +47,18 @@ static int try_bundle(struct search *s, int root_fd, const char *path)
 	return 1;
 }
 
-static int names_of(int dir_fd, char ***ret)
-{
-	_cleanup_close_ int fd = fd_reopen(dir_fd, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *de;
-	int r = 0;
-
-	if (!d)
-		return fd < 0 ? fd : -errno;
-	(void)TAKE_FD(fd);
-	while (r == 0 && (de = readdir(d)))
-		if (de->d_name[0] != '.' && span_ends(SPAN(de->d_name), BUNDLE_SUFFIX))
-			r = strv_push(ret, de->d_name);
-	closedir(d);
-	if (*ret)
-		strv_sort(*ret);
-	return r;
-}
-
 static int try_directory(struct search *s, int root_fd, const char *dir)
 {
-	_cleanup_close_ int fd = path_open_at(root_fd, dir, O_RDONLY | O_DIRECTORY, 0, PATH_IN_ROOT);
 	_cleanup_strv_ char **names = NULL;
 	int r = 0;
 
-	if (fd < 0 || names_of(fd, &names) < 0)
+	if (path_names(root_fd, dir, &names) < 0)
 		return 0;
 	for (char **n = names; n && *n && r == 0; n++) {
 		_cleanup_free_ char *path = str_printf("%s/%s", dir, *n);
 
-		r = path ? try_bundle(s, root_fd, path) : -ENOMEM;
+		if (**n != '.' && span_ends(SPAN(*n), BUNDLE_SUFFIX))
+			r = path ? try_bundle(s, root_fd, path) : -ENOMEM;
 	}
 	return r;
 }

@@ -6,7 +6,6 @@
 #include "path.h"
 #include "strbuf.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -280,24 +279,20 @@ static bool is_spec(const char *name)
 static int conflicts_below(const struct host *h, const char *dir, const json_t *spec, const char *own,
 			   struct err *e)
 {
-	int fd = path_open_at(h->root_fd, dir, O_RDONLY | O_DIRECTORY, 0, PATH_IN_ROOT), r = 0;
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *de;
+	_cleanup_close_ int fd = path_open_at(h->root_fd, dir, O_RDONLY | O_DIRECTORY, 0, PATH_IN_ROOT);
+	_cleanup_strv_ char **names = NULL;
+	int r = 0;
 
-	if (!d) {
-		if (fd >= 0)
-			close(fd);
-		return 0;
-	}
-	while (r >= 0 && (de = readdir(d))) {
-		_cleanup_free_ char *path = str_printf("%s/%s", dir, de->d_name);
+	if (fd >= 0 && path_names(fd, ".", &names) == -ENOMEM)
+		return err_oom(e);
+	for (char **p = names; r >= 0 && p && *p; p++) {
+		_cleanup_free_ char *path = str_printf("%s/%s", dir, *p);
 
 		if (!path)
 			r = err_oom(e);
-		else if (is_spec(de->d_name) && strcmp(path, own) != 0)
-			r = conflict_in(dirfd(d), dir, de->d_name, spec, e);
+		else if (is_spec(*p) && strcmp(path, own) != 0)
+			r = conflict_in(fd, dir, *p, spec, e);
 	}
-	closedir(d);
 	return r;
 }
 

@@ -9,7 +9,6 @@
 #include "record.h"
 #include "strbuf.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
 
@@ -48,26 +47,17 @@ static bool is_our_dir(const json_t *record, const char *path)
 
 static int list_extras(const struct host *h, const json_t *record, const char *dir, json_t *list)
 {
-	int fd = path_open_at(h->root_fd, dir, O_RDONLY | O_DIRECTORY, 0, PATH_IN_ROOT), r = 0;
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *de;
+	_cleanup_strv_ char **names = NULL;
+	int r = path_names(h->root_fd, dir, &names) == -ENOMEM ? -ENOMEM : 0;
 
-	if (!d) {
-		if (fd >= 0)
-			close(fd);
-		return 0;
-	}
-	while (r >= 0 && (de = readdir(d))) {
-		_cleanup_free_ char *path = str_printf("%s/%s", dir, de->d_name);
+	for (char **p = names; r >= 0 && p && *p; p++) {
+		_cleanup_free_ char *path = str_printf("%s/%s", dir, *p);
 
-		if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0)
-			continue;
 		if (!path)
 			r = -ENOMEM;
 		else if (!record_find(record, path) && !is_our_dir(record, path))
 			r = add_difference(list, path, "extra");
 	}
-	closedir(d);
 	return r;
 }
 

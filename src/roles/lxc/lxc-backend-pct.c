@@ -18,7 +18,6 @@
 #include "strbuf.h"
 #include "err-lxc.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -104,14 +103,11 @@ static int conf_read(const struct lxc_backend *b, const char *id, char **ret, si
 
 static int pct_list(struct lxc_backend *b, char ***ret, struct err *e)
 {
-	int fd = path_open_at(b->host->root_fd, CONF_DIR, O_RDONLY | O_DIRECTORY, 0, PATH_IN_ROOT);
-	_cleanup_strv_ char **v = NULL;
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *de;
-	int r = 0;
+	_cleanup_strv_ char **names = NULL, **v = NULL;
+	int r = path_names(b->host->root_fd, CONF_DIR, &names) == -ENOMEM ? -ENOMEM : 0;
 
-	while (d && r >= 0 && (de = readdir(d))) {
-		struct span id = SPAN(de->d_name);
+	for (char **p = names; r >= 0 && p && *p; p++) {
+		struct span id = SPAN(*p);
 		_cleanup_free_ char *text = NULL;
 		uint64_t n;
 
@@ -122,10 +118,6 @@ static int pct_list(struct lxc_backend *b, char ***ret, struct err *e)
 		if (text && parse_u64(id, UINT32_MAX, &n) == 0)
 			r = strv_push(&v, text);
 	}
-	if (d)
-		(void)closedir(d);
-	else
-		close_fdp(&fd);
 	if (r < 0)
 		return err_oom(e);
 	if (v)

@@ -13,7 +13,6 @@
 #include "strbuf.h"
 #include "err-lxc.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -323,27 +322,16 @@ int cachedir_add(const struct cachedir *c, const char *file, const char *sha256,
 
 static int entry_names(const struct cachedir *c, char ***ret, struct err *e)
 {
-	_cleanup_strv_ char **names = NULL;
-	int fd = c->fd < 0 ? -EBADF : openat(c->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *de;
+	_cleanup_strv_ char **all = NULL, **names = NULL;
+	int r = c->fd < 0 ? 0 : path_names(c->fd, ".", &all);
 
-	if (!d && c->fd < 0)
-		return 0;
-	if (!d) {
-		r = -errno;
-		if (fd >= 0)
-			close(fd);
+	if (r < 0)
 		return err_errno(e, r, "reading %s", c->path);
-	}
-	while (r >= 0 && (de = readdir(d)))
-		if (strncmp(de->d_name, "NVIDIA-Linux-", 13) == 0)
-			r = strv_push(&names, de->d_name);
-	closedir(d);
+	for (char **p = all; r >= 0 && p && *p; p++)
+		if (strncmp(*p, "NVIDIA-Linux-", 13) == 0)
+			r = strv_push(&names, *p);
 	if (r < 0)
 		return err_oom(e);
-	if (names)
-		strv_sort(names);
 	*ret = TAKE_PTR(names);
 	return 0;
 }

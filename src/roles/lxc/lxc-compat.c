@@ -6,7 +6,6 @@
 #include "lxc-ops.h"
 #include "path.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -64,22 +63,18 @@ static int file_entry(int root_fd, const char *path, json_t *entries)
 
 int lxc_compat_entries(int root_fd, json_t *entries)
 {
-	int fd = path_open_at(root_fd, DIRECTORY, O_RDONLY | O_DIRECTORY, 0, PATH_IN_ROOT);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	_cleanup_strv_ char **names = NULL;
 	int r = file_entry(root_fd, MAIN_FILE, entries);
-	const struct dirent *de;
 
-	while (d && r >= 0 && (de = readdir(d))) {
-		_cleanup_free_ char *path = str_printf(DIRECTORY "/%s", de->d_name);
+	if (path_names(root_fd, DIRECTORY, &names) == -ENOMEM)
+		return -ENOMEM;
+	for (char **p = names; r >= 0 && p && *p; p++) {
+		_cleanup_free_ char *path = str_printf(DIRECTORY "/%s", *p);
 
 		if (!path)
 			r = -ENOMEM;
 		else if (span_ends(SPAN(path), ".conf"))
 			r = file_entry(root_fd, path, entries);
 	}
-	if (d)
-		(void)closedir(d);
-	else
-		close_fdp(&fd);
 	return r;
 }

@@ -12,7 +12,6 @@
 #include "strbuf.h"
 #include "err-lxc.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,14 +89,11 @@ static int sonames_of(int live, const char *name, char ***ret)
 {
 	_cleanup_free_ char *path = name ? str_printf("%s/lib", name) : NULL;
 	_cleanup_close_ int fd = path && live >= 0 ? dir_open_at(live, path) : -EBADF;
-	int copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3), r = 0;
-	DIR *d = copy < 0 ? NULL : fdopendir(copy);
-	const struct dirent *de;
+	_cleanup_strv_ char **names = NULL;
+	int r = fd < 0 ? 0 : path_names(fd, ".", &names);
 
-	while (d && r >= 0 && (de = readdir(d)))
-		r = soname_push(fd, de->d_name, ret);
-	if (d)
-		(void)closedir(d);
+	for (char **p = names; r >= 0 && p && *p; p++)
+		r = soname_push(fd, *p, ret);
 	if (*ret)
 		strv_sort(*ret);
 	return r;

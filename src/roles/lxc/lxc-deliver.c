@@ -20,7 +20,6 @@
 #include "view.h"
 #include "err-lxc.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -356,22 +355,19 @@ static void before_done(struct before *b)
 static int links_of(int root, const char *dir, json_t *gone)
 {
 	_cleanup_close_ int fd = path_open_at(root, dir, O_RDONLY | O_DIRECTORY, 0, PATH_IN_ROOT);
-	int copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3), r = 0;
-	DIR *d = copy < 0 ? NULL : fdopendir(copy);
-	const struct dirent *de;
+	_cleanup_strv_ char **names = NULL;
+	int r = fd < 0 ? 0 : path_names(fd, ".", &names);
 
-	while (d && r >= 0 && (de = readdir(d))) {
+	for (char **p = names; r >= 0 && p && *p; p++) {
 		char target[sizeof(LXC_LIVE_CURRENT)] = "";
 		_cleanup_free_ char *path = NULL;
 
-		if (readlinkat(fd, de->d_name, target, sizeof(target)) < (ssize_t)sizeof(target) ||
+		if (readlinkat(fd, *p, target, sizeof(target)) < (ssize_t)sizeof(target) ||
 		    memcmp(target, LXC_LIVE_CURRENT "/", sizeof(target)) != 0)
 			continue;
-		path = str_printf("%s/%s", dir, de->d_name);
+		path = str_printf("%s/%s", dir, *p);
 		r = path ? lxc_entry_absent(gone, path) : -ENOMEM;
 	}
-	if (d)
-		(void)closedir(d);
 	return r;
 }
 

@@ -10,7 +10,6 @@
 #include "strbuf.h"
 #include "err-lxc.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -178,26 +177,16 @@ static int gpu_add(const struct host *h, const char *name, struct lxc_host *ret)
 
 int lxc_gpus_read(const struct host *h, struct lxc_host *ret)
 {
-	int fd = h->proc_fd < 0 ? -ENOENT
-				: path_open_at(h->proc_fd, "driver/nvidia/gpus", O_RDONLY | O_DIRECTORY, 0,
-					       PATH_IN_ROOT);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *de;
-	int r = 0;
+	_cleanup_strv_ char **names = NULL;
+	int r = h->proc_fd < 0 ? 0 : path_names(h->proc_fd, "driver/nvidia/gpus", &names);
 
-	if (!d) {
-		close_fdp(&fd);
+	if (r < 0 && r != -ENOMEM)
 		return 0;
-	}
-	while (r >= 0 && (de = readdir(d)))
-		if (de->d_name[0] != '.')
-			r = gpu_add(h, de->d_name, ret);
-	(void)closedir(d);
-	if (r < 0)
-		return r;
-	if (ret->n_gpus)
+	for (char **p = names; r >= 0 && p && *p; p++)
+		r = gpu_add(h, *p, ret);
+	if (r >= 0 && ret->n_gpus)
 		qsort(ret->gpus, ret->n_gpus, sizeof(*ret->gpus), by_minor);
-	return 0;
+	return r;
 }
 
 /* The version in the name libnvidia-ml.so.1 ends at. */
@@ -512,31 +501,24 @@ static int cap_add(struct node_list *l, const char *name, unsigned major)
 static int dri_add(struct node_list *l, const struct lxc_gpu *gpu)
 {
 	_cleanup_free_ char *dir = str_printf("bus/pci/devices/%s/drm", gpu->pci);
-	int fd = dir && l->h->sys_fd >= 0
-		     ? path_open_at(l->h->sys_fd, dir, O_RDONLY | O_DIRECTORY, 0, PATH_IN_ROOT)
-		     : -ENOENT;
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *de;
+	_cleanup_strv_ char **names = NULL;
 	size_t from = l->out->n;
 	int r = 0;
 
-	if (!d) {
-		close_fdp(&fd);
-		return dir ? 0 : err_oom(l->e);
-	}
-	while (r >= 0 && (de = readdir(d))) {
-		const char *digits = strncmp(de->d_name, "renderD", 7) == 0 ? de->d_name + 7
-				     : strncmp(de->d_name, "card", 4) == 0  ? de->d_name + 4
-									    : "";
+	if (!dir || (l->h->sys_fd >= 0 && path_names(l->h->sys_fd, dir, &names) == -ENOMEM))
+		return err_oom(l->e);
+	for (char **p = names; r >= 0 && p && *p; p++) {
+		const char *digits = strncmp(*p, "renderD", 7) == 0 ? *p + 7
+				     : strncmp(*p, "card", 4) == 0  ? *p + 4
+								    : "";
 		char path[64];
 		uint64_t k;
 
 		if (parse_u64(SPAN(digits), 1U << 19, &k) < 0)
 			continue;
-		snprintf(path, sizeof(path), "dev/dri/%.32s", de->d_name);
+		snprintf(path, sizeof(path), "dev/dri/%.32s", *p);
 		r = node_add(l, LXC_NODE_DRI, path, 226, (unsigned)k, false);
 	}
-	(void)closedir(d);
 	nodes_sort(l->out, from);
 	return r;
 }
@@ -545,25 +527,20 @@ static int dri_add(struct node_list *l, const struct lxc_gpu *gpu)
 static int numbered_add(struct node_list *l, enum lxc_node_kind kind, const char *dir, const char *head,
 			const char *name)
 {
-	int fd = path_open_at(l->h->root_fd, dir, O_RDONLY | O_DIRECTORY, 0, PATH_IN_ROOT), r = 0;
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	_cleanup_strv_ char **names = NULL;
 	unsigned major = major_of(l, name);
 	size_t n = strlen(head), from = l->out->n;
-	const struct dirent *de;
+	int r = path_names(l->h->root_fd, dir, &names) == -ENOMEM ? err_oom(l->e) : 0;
 
-	if (!d)
-		close_fdp(&fd);
-	while (d && r >= 0 && (de = readdir(d))) {
+	for (char **p = names; r >= 0 && p && *p; p++) {
 		char path[96];
 		uint64_t k;
 
-		if (strncmp(de->d_name, head, n) != 0 || parse_u64(SPAN(de->d_name + n), 65535, &k) < 0)
+		if (strncmp(*p, head, n) != 0 || parse_u64(SPAN(*p + n), 65535, &k) < 0)
 			continue;
 		snprintf(path, sizeof(path), "%.48s/%s%u", dir, head, (unsigned)k);
 		r = node_add(l, kind, path, major, (unsigned)k, false);
 	}
-	if (d)
-		(void)closedir(d);
 	nodes_sort(l->out, from);
 	return r;
 }

@@ -14,7 +14,6 @@
 #include "view.h"
 #include "err-lxc.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mount.h>
@@ -357,21 +356,10 @@ int lxc_live_rollback(const struct lxc *x, char **ret_name, struct err *e)
 	return 0;
 }
 
-static int names_list(int fd, char ***ret)
+static bool is_version(const char *name)
 {
-	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3), r = 0;
-	DIR *d = copy < 0 ? NULL : fdopendir(copy);
-	const struct dirent *de;
-
-	if (!d)
-		return -errno;
-	rewinddir(d);
-	while (r >= 0 && (de = readdir(d)))
-		if (de->d_name[0] != '.' && strcmp(de->d_name, "current") != 0 &&
-		    strcmp(de->d_name, "previous") != 0 && strcmp(de->d_name, LXC_LOCKED) != 0)
-			r = strv_push(ret, de->d_name);
-	(void)closedir(d);
-	return r;
+	return *name != '.' && strcmp(name, "current") != 0 && strcmp(name, "previous") != 0 &&
+	       strcmp(name, LXC_LOCKED) != 0;
 }
 
 int lxc_live_prune(const struct lxc *x, struct err *e)
@@ -388,9 +376,9 @@ int lxc_live_prune(const struct lxc *x, struct err *e)
 		return r;
 	now = link_read(c.fd, "current");
 	before = link_read(c.fd, "previous");
-	r = names_list(c.fd, &names);
+	r = path_names(c.fd, ".", &names);
 	for (char **p = names; r >= 0 && p && *p; p++) {
-		if ((now && strcmp(*p, now) == 0) || (before && strcmp(*p, before) == 0))
+		if (!is_version(*p) || (now && strcmp(*p, now) == 0) || (before && strcmp(*p, before) == 0))
 			continue;
 		/* A container that still uses it answers EBUSY: that is the count of users. */
 		n += store_tree_unshare(c.fd, *p, NULL) >= 0;

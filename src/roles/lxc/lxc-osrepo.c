@@ -7,7 +7,6 @@
 #include "pgpkey.h"
 #include "err-lxc.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <stdlib.h>
@@ -575,32 +574,11 @@ static int source_disable(int root_fd, const char *path, const char *url, json_t
 	return entry_add(entries, path, strbuf_str(&out), out.len, true);
 }
 
-static int sources_names(int root_fd, char ***ret)
-{
-	int fd = path_open_at(root_fd, SOURCES_DIR, O_RDONLY | O_DIRECTORY, 0, PATH_IN_ROOT);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *de;
-	int r = 0;
-
-	if (!d) {
-		if (fd >= 0)
-			close(fd);
-		return 0;
-	}
-	while (r >= 0 && (de = readdir(d)))
-		if (de->d_name[0] != '.')
-			r = strv_push(ret, de->d_name);
-	closedir(d);
-	if (r >= 0 && *ret)
-		strv_sort(*ret);
-	return r;
-}
-
 static int foreign_sources(int root_fd, const struct osrepo *o, json_t *entries, char ***notes)
 {
 	_cleanup_free_ char *own = osrepo_list_path(o);
 	_cleanup_strv_ char **names = NULL;
-	int r = own ? sources_names(root_fd, &names) : -ENOMEM;
+	int r = own && path_names(root_fd, SOURCES_DIR, &names) != -ENOMEM ? 0 : -ENOMEM;
 
 	if (r >= 0)
 		r = source_disable(root_fd, "etc/apt/sources.list", o->url, entries, notes);
@@ -609,7 +587,7 @@ static int foreign_sources(int root_fd, const struct osrepo *o, json_t *entries,
 
 		if (!path)
 			return -ENOMEM;
-		if (strcmp(path, own) != 0)
+		if (**p != '.' && strcmp(path, own) != 0)
 			r = source_disable(root_fd, path, o->url, entries, notes);
 	}
 	return r;

@@ -8,7 +8,6 @@
 #include "publish.h"
 #include "strbuf.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,23 +86,19 @@ bool lxc_record_has_files(const json_t *record)
 
 int lxc_record_ids(const struct lxc *x, char ***ret, struct err *e)
 {
-	int fd = x->en->state.targets_fd < 0 ? -1 : fcntl(x->en->state.targets_fd, F_DUPFD_CLOEXEC, 3), r = 0;
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	_cleanup_strv_ char **v = NULL;
-	const struct dirent *de;
+	_cleanup_strv_ char **names = NULL, **v = NULL;
+	int fd = x->en->state.targets_fd, r = fd < 0 ? 0 : path_names(fd, ".", &names);
 
-	if (d)
-		rewinddir(d);
-	while (d && r >= 0 && (de = readdir(d))) {
-		_cleanup_free_ char *path = str_printf("%s/record.json", de->d_name);
+	if (r < 0 && r != -ENOMEM)
+		r = 0;
+	for (char **p = names; r >= 0 && p && *p; p++) {
+		_cleanup_free_ char *path = str_printf("%s/record.json", *p);
 
 		if (!path)
 			r = -ENOMEM;
-		else if (strncmp(de->d_name, "lxc-", 4) == 0 && faccessat(dirfd(d), path, F_OK, 0) == 0)
-			r = strv_push(&v, de->d_name + 4);
+		else if (strncmp(*p, "lxc-", 4) == 0 && faccessat(fd, path, F_OK, 0) == 0)
+			r = strv_push(&v, *p + 4);
 	}
-	if (d)
-		(void)closedir(d);
 	if (r < 0)
 		return err_oom(e);
 	if (v)

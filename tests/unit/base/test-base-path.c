@@ -212,6 +212,32 @@ static void directories_are_made_inside(void **state _unused_)
 	}
 }
 
+static void names_are_sorted(void **state _unused_)
+{
+	_cleanup_(testdir_done) struct testdir t = { .fd = -EBADF };
+	_cleanup_strv_ char **names = NULL, **own = NULL, **none = NULL, **bad = NULL;
+
+	testdir_make(&t);
+	testdir_puts(&t, "dir/b", "");
+	testdir_puts(&t, "dir/.hidden", "");
+	testdir_puts(&t, "dir/a/x", "");
+	assert_int_equal(symlinkat("/dir", t.fd, "link"), 0);
+	assert_int_equal(mkdirat(t.fd, "empty", 0755), 0);
+	assert_int_equal(path_names(t.fd, "link", &names), 0);
+	assert_int_equal(strv_len(names), 3);
+	assert_string_equal(names[0], ".hidden");
+	assert_string_equal(names[1], "a");
+	assert_string_equal(names[2], "b");
+	assert_int_equal(path_names(t.fd, ".", &own), 0);
+	assert_int_equal(strv_len(own), 3);
+	assert_int_equal(path_names(t.fd, "empty", &none), 0);
+	assert_null(none);
+	assert_int_equal(path_names(t.fd, "missing", &bad), -ENOENT);
+	assert_int_equal(path_names(t.fd, "dir/b", &bad), -ENOTDIR);
+	assert_null(bad);
+}
+
 TEST_MAIN(cmocka_unit_test(clean), cmocka_unit_test(open_resolves_alike),
 	  cmocka_unit_test(creates_through_a_link_inside), cmocka_unit_test(refuses_magic_links),
-	  cmocka_unit_test(many_links_end), cmocka_unit_test(directories_are_made_inside))
+	  cmocka_unit_test(many_links_end), cmocka_unit_test(directories_are_made_inside),
+	  cmocka_unit_test(names_are_sorted))
