@@ -128,6 +128,15 @@ static int place_of(struct lxc_subject *s, struct lxc_place *ret, struct err *e)
 	return s->b->ops->place(s->b, s->id, ret, e);
 }
 
+/* The container of an operation and where it is now. Both are released by the caller, whatever comes of it. */
+static int placed_open(const struct plan_ctx *c, const json_t *args, struct lxc_subject *s,
+		       struct lxc_place *place, struct err *e)
+{
+	int r = lxc_subject_open(c, args, s, e);
+
+	return r < 0 ? r : place_of(s, place, e);
+}
+
 /* -- configuration -- */
 
 static int config_change(const struct plan_ctx *c, const json_t *args, const json_t *add,
@@ -234,7 +243,7 @@ static void lines_take_away(const struct plan_ctx *c, const json_t *args, const 
 	const json_t *line;
 	size_t i;
 
-	if (lxc_subject_open(c, args, &s, NULL) < 0 || place_of(&s, &place, NULL) < 0 || place.init_pid <= 0)
+	if (placed_open(c, args, &s, &place, NULL) < 0 || place.init_pid <= 0)
 		return;
 	json_array_foreach (lines, i, line)
 		if (json_is_string(line))
@@ -394,10 +403,8 @@ static int lxc_files_check(const struct plan_ctx *c, const json_t *args, struct 
 	struct host inside = { -EBADF, -EBADF, -EBADF, -EBADF, (char *)"the container", false };
 	_cleanup_close_ int root = -EBADF;
 	struct plan_ctx inner = *c;
-	int r = lxc_subject_open(c, args, &s, e);
+	int r = placed_open(c, args, &s, &place, e);
 
-	if (r >= 0)
-		r = place_of(&s, &place, e);
 	if (r < 0)
 		return r;
 	root = lxc_place_open(&place);
@@ -595,10 +602,8 @@ static int live_apply(const struct plan_ctx *c, const json_t *args, const json_t
 {
 	_cleanup_(lxc_place_done) struct lxc_place place = { 0 };
 	_cleanup_subject_ struct lxc_subject s = { 0 };
-	int r = lxc_subject_open(c, args, &s, e);
+	int r = placed_open(c, args, &s, &place, e);
 
-	if (r >= 0)
-		r = place_of(&s, &place, e);
 	if (r < 0 || place.init_pid <= 0)
 		return r;
 	return lxc_live_place(arg_text(args, "live_dir"), &place, arg_text(args, "dest"), e);
@@ -610,10 +615,8 @@ static int live_undo(const struct plan_ctx *c, const json_t *args, const json_t 
 	_cleanup_(lxc_place_done) struct lxc_place place = { 0 };
 	_cleanup_(err_done) struct err own = ERR_INIT;
 	_cleanup_subject_ struct lxc_subject s = { 0 };
-	int r = lxc_subject_open(c, args, &s, &own);
+	int r = placed_open(c, args, &s, &place, &own);
 
-	if (r >= 0)
-		r = place_of(&s, &place, &own);
 	if (r >= 0 && place.init_pid > 0)
 		r = lxc_live_unplace(&place, arg_text(args, "dest"), &own);
 	if (r < 0)
@@ -627,10 +630,8 @@ static int live_check(const struct plan_ctx *c, const json_t *args, struct err *
 {
 	_cleanup_(lxc_place_done) struct lxc_place place = { 0 };
 	_cleanup_subject_ struct lxc_subject s = { 0 };
-	int r = lxc_subject_open(c, args, &s, e);
+	int r = placed_open(c, args, &s, &place, e);
 
-	if (r >= 0)
-		r = place_of(&s, &place, e);
 	return r < 0 ? r : place.init_pid <= 0 || lxc_live_is_whole(&place, arg_text(args, "dest"));
 }
 
@@ -647,10 +648,8 @@ static int unlive_apply(const struct plan_ctx *c, const json_t *args, const json
 {
 	_cleanup_(lxc_place_done) struct lxc_place place = { 0 };
 	_cleanup_subject_ struct lxc_subject s = { 0 };
-	int r = lxc_subject_open(c, args, &s, e);
+	int r = placed_open(c, args, &s, &place, e);
 
-	if (r >= 0)
-		r = place_of(&s, &place, e);
 	if (r < 0 || place.init_pid <= 0)
 		return r;
 	return lxc_live_unplace(&place, arg_text(args, "dest"), e);
@@ -671,10 +670,8 @@ static int unlive_check(const struct plan_ctx *c, const json_t *args, struct err
 {
 	_cleanup_(lxc_place_done) struct lxc_place place = { 0 };
 	_cleanup_subject_ struct lxc_subject s = { 0 };
-	int r = lxc_subject_open(c, args, &s, e);
+	int r = placed_open(c, args, &s, &place, e);
 
-	if (r >= 0)
-		r = place_of(&s, &place, e);
 	return r < 0 ? r : place.init_pid <= 0 || !lxc_live_is_placed(&place, arg_text(args, "dest"));
 }
 
@@ -747,10 +744,8 @@ static int nodes_check(const struct plan_ctx *c, const json_t *args, struct err 
 	_cleanup_close_ int root = -EBADF;
 	const json_t *node;
 	size_t i;
-	int r = lxc_subject_open(c, args, &s, e);
+	int r = placed_open(c, args, &s, &place, e);
 
-	if (r >= 0)
-		r = place_of(&s, &place, e);
 	if (r < 0 || place.init_pid <= 0)
 		return r < 0 ? r : 1;
 	root = lxc_place_open(&place);
@@ -820,10 +815,8 @@ static int nodes_undo(const struct plan_ctx *c, const json_t *args, const json_t
 	_cleanup_subject_ struct lxc_subject s = { 0 };
 	const json_t *node;
 	size_t i;
-	int r = lxc_subject_open(c, args, &s, &own);
+	int r = placed_open(c, args, &s, &place, &own);
 
-	if (r >= 0)
-		r = place_of(&s, &place, &own);
 	json_array_foreach (json_object_get(args, "nodes"), i, node)
 		if (r >= 0 && place.init_pid > 0)
 			node_take_away(&place, json_string_value(json_object_get(node, "path")));
