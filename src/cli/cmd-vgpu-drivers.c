@@ -11,7 +11,7 @@
 #include <string.h>
 
 struct drivers_opts {
-	const char *card, *kernel, *gpu_db;
+	const char *card, *kernel, *gpu_db, *guest;
 	uint64_t pve;
 	bool fitting;
 };
@@ -21,6 +21,8 @@ static const struct opt drivers_options[] = {
 	{ "card", 0, "DEVICE", "say which branches fit this device id", OPT_STRING, O(card) },
 	{ "pve", 0, "MAJOR", "say which branches fit Proxmox VE 7, 8 or 9", OPT_U64, O(pve) },
 	{ "kernel", 0, "RELEASE", "say which branches fit this kernel", OPT_STRING, O(kernel) },
+	{ "guest", 0, "BRANCH", "say which branches serve guests of this branch or driver version",
+	  OPT_STRING, O(guest) },
 	{ "fitting", 0, NULL, "list only those that fit", OPT_FLAG, O(fitting) },
 	{ "gpu-db", 0, "FILE", "a table of cards whose rows win over ours", OPT_STRING, O(gpu_db), "file" },
 	{ 0 },
@@ -172,11 +174,20 @@ static const char *verdict_word(enum choice_verdict v)
 	return words[v];
 }
 
-static int choice_json(json_t *list, const struct choice *ch)
+/* When the vendor stops looking after the branch; "" = the map does not say. */
+static const char *eol_of(const struct catalog *c, const struct choice *ch)
+{
+	const struct catalog_release *r = catalog_release(c, ch->driver->branch);
+
+	return r ? r->eol : "";
+}
+
+static int choice_json(json_t *list, const struct choice *ch, const char *eol)
 {
 	json_t *o = driver_json(ch->driver);
 
 	if (!o || json_object_set_new(o, "verdict", json_string(verdict_word(ch->verdict))) < 0 ||
+	    json_object_set_new(o, "eol", json_string(eol)) < 0 ||
 	    json_object_set_new(o, "reason", json_string(ch->reason)) < 0) {
 		json_decref(o);
 		return -ENOMEM;
@@ -188,8 +199,8 @@ static int list_drivers(struct app *app, const struct drivers_opts *o, const str
 {
 	_cleanup_(gpu_info_done) struct gpu_info info = { 0 };
 	_cleanup_(choices_done) struct choices l = { 0 };
-	struct choice_request q = { .pve_major = (unsigned)o->pve, .kernel = o->kernel };
-	bool asked = o->card || o->pve || o->kernel;
+	struct choice_request q = { .pve_major = (unsigned)o->pve, .kernel = o->kernel, .guest = o->guest };
+	bool asked = o->card || o->pve || o->kernel || o->guest;
 	json_t *list = json_array();
 	int r = o->card ? find_card(o, &info, e) : 0;
 
@@ -205,11 +216,12 @@ static int list_drivers(struct app *app, const struct drivers_opts *o, const str
 		if (o->fitting && ch->verdict != CHOICE_FITS)
 			continue;
 		if (app->json)
-			r = choice_json(list, ch) < 0 ? err_oom(e) : 0;
+			r = choice_json(list, ch, eol_of(c, ch)) < 0 ? err_oom(e) : 0;
 		else
-			out_text("%-6s %-12s %-7s %-7s %s\n", ch->driver->branch, ch->driver->version,
+			out_text("%-6s %-12s %-7s %-7s %s%s%s\n", ch->driver->branch, ch->driver->version,
 				 ch->driver->url_kind, asked ? verdict_word(ch->verdict) : "",
-				 asked ? ch->reason : ch->driver->menu_note);
+				 asked ? ch->reason : ch->driver->menu_note,
+				 asked && *eol_of(c, ch) ? "; end of life " : "", asked ? eol_of(c, ch) : "");
 	}
 	if (r < 0 || !app->json) {
 		json_decref(list);
@@ -248,13 +260,14 @@ const struct cmd cmd_vgpu_drivers = {
 	.summary = "list vGPU host drivers, and which of them fit",
 	.args = "[BRANCH|MAJOR|FILE|VERSION]",
 	.max_args = 1,
-	.description = "Lists the register of host drivers, or everything known of one release: its file, "
-		       "where it comes "
-		       "from, its "
-		       "unlock patch, the kernels it builds for, its guests and its end of life.\n\n"
-		       "With --card, --pve or --kernel each line says whether the branch fits, fits but for "
-		       "the kernel, or "
-		       "does not, and why.",
+	.description =
+	    "Lists the register of host drivers, or everything known of one release: its file, "
+	    "where it comes "
+	    "from, its "
+	    "unlock patch, the kernels it builds for, its guests and its end of life.\n\n"
+	    "With --card, --pve, --kernel or --guest each line says whether the branch fits, fits but for "
+	    "the kernel, or "
+	    "does not, why, and when the vendor stops looking after it.",
 	.examples = "nvdriver vgpu drivers --card 1e30 --pve 9 --kernel 6.14.11-4-pve --fitting\n"
 		    "  what a Quadro RTX 6000 can run there\n"
 		    "nvdriver vgpu drivers 17.6\n  all about one branch\n",

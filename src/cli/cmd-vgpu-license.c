@@ -7,6 +7,7 @@
 #include "fetch.h"
 #include "jutil.h"
 #include "log.h"
+#include "port.h"
 #include "publish.h"
 #include "tree.h"
 #include "ui.h"
@@ -23,6 +24,7 @@
 #include <unistd.h>
 
 #define TOKEN_MAX	((size_t)64 << 10)
+#define PORT_TIMEOUT_S	5
 #define HEALTH_ATTEMPTS 8 /* with pauses that grow, about a minute */
 
 struct license_opts {
@@ -430,6 +432,36 @@ static void print_client(const json_t *c)
 		out_text("  %s\n", json_string_value(item));
 }
 
+/* What the vendor's appliance has guests and administrators come in by. */
+static const unsigned appliance_ports[] = { 443, 80, 8081, 8082 };
+
+/* A name without a port is an appliance: does it take connections? */
+static int ask_appliance(struct app *app, const struct license_opts *o, struct err *e)
+{
+	json_auto_t *ports = json_array();
+	bool up = true;
+
+	if (!ports)
+		return err_oom(e);
+	for (size_t i = 0; i < (o->port ? 1 : ARRAY_LEN(appliance_ports)); i++) {
+		unsigned port = o->port ? (unsigned)o->port : appliance_ports[i];
+		int r = port_is_open(o->server, port, PORT_TIMEOUT_S, app->offline, e);
+
+		if (r < 0)
+			return r;
+		up &= r > 0;
+		if (json_array_append_new(ports, json_pack("{s:i, s:b}", "port", (int)port, "open", r)) < 0)
+			return err_oom(e);
+		if (!app->json)
+			out_text("%s:%u %s\n", o->server, port, r ? "takes connections" : "does not answer");
+	}
+	if (app->json &&
+	    out_json("vgpu-license-health", json_pack("{s:s, s:s, s:O}", "server", o->server, "health",
+						      up ? "up" : "down", "ports", ports)) < 0)
+		return err_oom(e);
+	return up ? 0 : err_exit_status(ERR_FINDING);
+}
+
 static int ask_server(struct app *app, const struct license_opts *o, struct err *e)
 {
 	_cleanup_free_ char *address = NULL;
@@ -453,7 +485,7 @@ static int action_status(struct app *app, const struct license_opts *o, struct e
 	int r;
 
 	if (o->server)
-		return ask_server(app, o, e);
+		return strchr(o->server, ':') ? ask_server(app, o, e) : ask_appliance(app, o, e);
 	r = license_state(app->engine, true, &state, e);
 	if (r < 0)
 		return r;
@@ -540,7 +572,9 @@ const struct cmd cmd_vgpu_license = {
 	.max_args = 1,
 	.description =
 	    "status (or nothing) shows this machine's licence server and, inside a guest, its token and what "
-	    "nvidia-smi says; with --server it asks that server for its health.\n\n"
+	    "nvidia-smi says; with --server HOST:PORT it asks that server for its health, with --server HOST "
+	    "(a licence "
+	    "appliance of NVIDIA's) whether the ports guests need take connections.\n\n"
 	    "server sets up FastAPI-DLS in a container, as recorded deployments that vgpu undo takes back. "
 	    "Key "
 	    "files are made only where they are missing and stay on removal unless their question is "

@@ -31,7 +31,7 @@ static bool network_comes(struct app *app, unsigned wait_s)
 	const struct host *h = app->engine->host;
 
 	for (unsigned left = wait_s;; left = left > LOOK_AGAIN_S ? left - LOOK_AGAIN_S : 0) {
-		if (h->is_running)
+		if (h->is_running && !app->offline)
 			network_poke(h);
 		if (network_works(h))
 			return true;

@@ -8,7 +8,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 cd "$work" || exit 1
 export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
 
-tree() { (cd "$root" && find . ! -path './var/log*' ! -name nvdriver-commands.log ! -path ./var/lib/nvdriver ! -path './var/lib/nvdriver/*' \( -type f -exec sha256sum {} + -o -true \) -printf '%p %y %m %l\n' | LC_ALL=C sort); }
+tree() { (cd "$root" && find . ! -path ./var ! -path './var/log*' ! -name nvdriver-commands.log ! -path ./var/lib/nvdriver ! -path './var/lib/nvdriver/*' \( -type f -exec sha256sum {} + -o -true \) -printf '%p %y %m %l\n' | LC_ALL=C sort); }
 record() { # COMMAND STATUS OUTPUT: one more answer of the machine's programs
 	python3 - "$root/nvdriver-commands.json" "$@" <<'END'
 import json, sys
@@ -246,6 +246,14 @@ serve
 run vgpu license status --server "127.0.0.1:$port" --ca-file "$cert/webserver.crt"
 equals "a server with our certificate is up" "$rc $(cat out)" "0 127.0.0.1:$port is up"
 slug "without its certificate it is not trusted" 9 license-server-unhealthy vgpu license status --server "127.0.0.1:$port"
+run --json vgpu license status --server 127.0.0.1 --port "$port"
+equals "an appliance's port that is open" "$rc $(python3 -c 'import json; d = json.load(open("out")); print(d["health"], d["ports"][0]["open"])')" "0 up True"
+run --json vgpu license status --server 127.0.0.1 --port 1
+equals "and one that is not" "$rc $(python3 -c 'import json; d = json.load(open("out")); print(d["health"], d["ports"][0]["open"])')" "10 down False"
+run --json vgpu license status --server 127.0.0.1
+equals "those of an appliance are known" "$(python3 -c 'import json; print([p["port"] for p in json.load(open("out"))["ports"]])')" "[443, 80, 8081, 8082]"
+slug "a name nobody has" 6 fetch-failed vgpu license status --server no-such-name.invalid
+slug "nor are ports asked with --offline" 6 network-refused-offline --offline vgpu license status --server 127.0.0.1
 slug "nor asked with --offline" 6 network-refused-offline --offline vgpu license status --server "127.0.0.1:$port" --ca-file "$cert/webserver.crt"
 root=$work/guest
 license client --server "127.0.0.1:$port" --ca-file "$cert/webserver.crt" --feature vgpu

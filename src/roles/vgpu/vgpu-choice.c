@@ -94,6 +94,29 @@ static int card_reason(const struct catalog *c, const struct choice_request *q,
 	return *ret ? 1 : -ENOMEM;
 }
 
+/* The driver's major of a guest's branch or version; 0 when no table has it. */
+static unsigned guest_major(const struct catalog *c, const char *guest)
+{
+	unsigned major = catalog_major(guest);
+	const struct catalog_driver *d = catalog_driver(c, guest);
+
+	/* Branches have two digits, drivers three. */
+	if (major >= 100)
+		return major;
+	d = d ? d : catalog_driver_newest(c, major);
+	return d ? catalog_major(d->version) : 0;
+}
+
+/* A guest's driver is never of a newer branch than the host's. */
+static int guest_reason(const struct catalog *c, const struct choice_request *q,
+			const struct catalog_driver *d, char **ret)
+{
+	if (!q->guest || guest_major(c, q->guest) <= catalog_major(d->version))
+		return 0;
+	*ret = str_printf("guests of %s are newer than this host driver", q->guest);
+	return *ret ? 1 : -ENOMEM;
+}
+
 static int pve_reason(const struct choice_request *q, const struct catalog_driver *d, char **ret)
 {
 	if (!q->pve_major ||
@@ -127,6 +150,8 @@ static int choice_make(const struct catalog *c, const struct choice_request *q,
 
 	if (r == 0)
 		r = pve_reason(q, d, &one.reason);
+	if (r == 0)
+		r = guest_reason(c, q, d, &one.reason);
 	if (r == 0 && q->kernel && !kernel_fits(q->kernel, d->kernel_min, one.kernel_max)) {
 		one.verdict = CHOICE_KERNEL;
 		one.reason = str_printf("needs a kernel from %s to %s, not %s", d->kernel_min, one.kernel_max,

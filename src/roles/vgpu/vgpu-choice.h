@@ -12,6 +12,7 @@ struct choice_request {
 	unsigned pve_major; /* 0 = any */
 	const char *kernel; /* NULL = any */
 	bool unsupported; /* older cards on branch 17, which NVIDIA has them no more in */
+	const char *guest; /* branch or driver version of guests it has to serve; NULL = any */
 };
 
 /* Is it one of the cards branch 17 dropped and the community's patch brings back (Maxwell, Pascal)? Native ones need the

@@ -24,10 +24,8 @@ struct step1 {
 	    gpu_db_beside; /* borrowed; a table that merely lies there: only for cards ours lacks; NULL = none */
 	bool dry_run;
 	bool unsupported; /* the person wants an older card on branch 17 */
-	bool
-	    own_file; /* the driver's file or address is named: nothing is fetched from where the register says */
-	unsigned
-	    rollback_s; /* the next boot takes kernel and words back without a network by then; 0 = it does not */
+	bool own_file; /* the driver's file or address is named: nothing comes from where the register says */
+	unsigned rollback_s; /* the next boot takes kernel and words back without a network by then; 0 = no */
 	bool helper_done; /* the vendor's own helper was run here before */
 
 	struct vgpu_machine machine;

@@ -149,5 +149,28 @@ static void proposes_a_branch(void **state _unused_)
 	}
 }
 
-TEST_MAIN(cmocka_unit_test(compares_kernels), cmocka_unit_test(reads_pveversion),
-	  cmocka_unit_test(chooses_kernels), cmocka_unit_test(proposes_a_branch))
+/* A host serves guests of its own branch and older ones. */
+static void guests_bound_the_branch(void **state _unused_)
+{
+	static const struct {
+		const char *guest, *branch;
+		bool fits;
+	} rows[] = { { "17.5", "17.6", true },	    { "18.0", "17.6", false },
+		     { "18", "18.4", true },	    { "580.65.06", "18.4", false },
+		     { "580.65.06", "19.0", true }, { "550.54.14", "19.0", true },
+		     { "1.0", "17.6", true } };
+	_cleanup_(catalog_freep) struct catalog *c = NULL;
+
+	assert_int_equal(catalog_load(NULL, &c, NULL), 0);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_(choices_done) struct choices l = { 0 };
+		struct choice_request q = { .guest = rows[i].guest };
+
+		assert_int_equal(choices_make(c, &q, &l), 0);
+		assert_int_equal(choices_find(&l, rows[i].branch)->verdict == CHOICE_FITS, rows[i].fits);
+	}
+}
+
+TEST_MAIN(cmocka_unit_test(guests_bound_the_branch), cmocka_unit_test(compares_kernels),
+	  cmocka_unit_test(reads_pveversion), cmocka_unit_test(chooses_kernels),
+	  cmocka_unit_test(proposes_a_branch))
