@@ -48,6 +48,7 @@
 	X(vgpu_fetch) \
 	X(vgpu_patch) \
 	X(vgpu_guest) \
+	X(vgpu_client) \
 	X(vgpu_license) \
 	X(vgpu) \
 	X(runfile_info) \

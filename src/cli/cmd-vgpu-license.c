@@ -31,6 +31,7 @@ struct license_opts {
 	struct vgpu_common common; /* answers and branch alone */
 	const char *address, *timezone, *image, *to, *server, *ca_file, *token, *feature;
 	uint64_t port;
+	bool of_client; /* vgpu client tells what came of it */
 };
 
 #define O(field) offsetof(struct license_opts, field)
@@ -354,7 +355,8 @@ static int fetch_token(struct app *app, const struct license_opts *o, struct tok
 	return save_token(d, text, len, ret_path, e);
 }
 
-static int license_guest(struct app *app, struct license_client *c, struct err *e)
+static int license_guest(struct app *app, const struct license_opts *o, struct license_client *c,
+			 struct err *e)
 {
 	_cleanup_(plan_freep) struct plan *p = NULL;
 	json_auto_t *report = json_pack("{s:b, s:[]}", "dry_run", (int)app->dry_run, "groups");
@@ -367,6 +369,8 @@ static int license_guest(struct app *app, struct license_client *c, struct err *
 		return changed;
 	if (json_object_set_new(report, "notes", jstrv(c->notes)) < 0)
 		return err_oom(e);
+	if (o->of_client && app->json)
+		return 0;
 	return print_end(app, "vgpu-license-client", report, c->notes, changed);
 }
 
@@ -392,7 +396,17 @@ static int action_client(struct app *app, const struct license_opts *o, struct e
 		r = fetch_token(app, o, &dir, &fetched, e);
 		c.token = fetched;
 	}
-	return r < 0 ? r : license_guest(app, &c, e);
+	return r < 0 ? r : license_guest(app, o, &c, e);
+}
+
+int vgpu_license_guest(struct app *app, const char *token, const char *server, const char *ca_file,
+		       const char *feature, struct err *e)
+{
+	return action_client(
+	    app,
+	    &(struct license_opts){
+		.token = token, .server = server, .ca_file = ca_file, .feature = feature, .of_client = true },
+	    e);
 }
 
 /* -- status -- */

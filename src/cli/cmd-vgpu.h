@@ -100,6 +100,10 @@ int vgpu_downloads(struct app *app, char **ret, struct err *e);
 int vgpu_guest_menu(struct app *app, const struct vgpu_common *o, struct err *e);
 int vgpu_fetch_menu(struct app *app, const struct vgpu_common *o, struct err *e);
 
+/* A guest's token and kind of licence, as vgpu license client has them (NULL = not given); with JSON the caller tells of it. */
+int vgpu_license_guest(struct app *app, const char *token, const char *server, const char *ca_file,
+		       const char *feature, struct err *e);
+
 /* The menu's question about licences. */
 int vgpu_license_menu(struct app *app, const struct vgpu_common *o, struct err *e);
 

@@ -98,4 +98,65 @@ run --json vgpu guest 20.2 --to out.d --os windows
 equals "one without an address" "$rc $(json 'd["guests"][0]["error"] == "host-driver-not-public"' && echo named)" "1 named"
 slug "a branch without guests" 2 branch-unknown vgpu guest 99.1 --to out.d
 slug "no branch" 2 usage vgpu guest --to out.d
+
+# -- inside a guest: the virtual GPU tells the host's driver; the installer, the module and nvidia-smi are recorded --
+guest_root() {
+	root=$work/guest dev=$work/guest/sys/bus/pci/devices/0000:01:00.0
+	rm -rf "$root" store
+	mkdir -p "$dev" "$root"/{proc,etc/nvidia,usr/sbin}
+	echo 0x10de >"$dev/vendor"; echo 0x20b5 >"$dev/device"; echo 0x030200 >"$dev/class"
+	echo 0x10de >"$dev/subsystem_vendor"; echo 0x0000 >"$dev/subsystem_device"
+	cp "$SRCDIR/tests/fuzz/corpus/pcicap/good" "$dev/config"
+	: >"$root/proc/modules"
+	python3 - "$root" "$1" "${2:-}" <<'END'
+import json, sys
+root, version, loads = sys.argv[1:]
+files = {"usr/bin/nvidia-uninstall": "", "usr/bin/nvidia-smi": "", "etc/nvidia/gridd.conf.template": "FeatureType=0\n",
+         "usr/lib/systemd/system/nvidia-gridd.service": ""}
+if loads != "no":
+    files["sys/module/nvidia/version"] = version + "\n"
+c = {"sh *": {"status": 0, "output": "", "files": files},
+     "nvidia-uninstall -s": {"status": 0, "output": "", "files": dict.fromkeys(list(files) + ["sys/module/nvidia"])},
+     "systemctl *": {"status": 0, "output": ""},
+     "nvidia-smi -q": {"status": 0, "output": "    License Status : Licensed (Expiry: 2030-1-1)\n"}}
+json.dump({"log": True, "commands": c}, open(root + "/nvdriver-commands.json", "w"))
+END
+}
+nv() { run --root "$root" --store "$work/store" "$@"; }
+told=$(sed -n 's/^\(16\.[0-9]*\),535\.129\.03,.*/\1/p' "$SRCDIR/data/vgpu-host-drivers.csv" | head -1)
+want=$(sed -n "s/^$told,linux,\([^,]*\),.*/\1/p" "$SRCDIR/data/vgpu-guest-drivers.csv")
+printf 'eyJhbGciOiJSUzI1NiJ9.eyJqdGkiOiIxIn0.c2ln' >one.tok
+guest "$want" "$work/NVIDIA-Linux-x86_64-$want-grid.run"
+guest_root "$want"
+mkdir -p "$root/root"
+cp "NVIDIA-Linux-x86_64-$want-grid.run" "$root/root/"
+file=$root/root/NVIDIA-Linux-x86_64-$want-grid.run
+nv --json --dry-run vgpu client
+equals "the virtual GPU tells its host's driver and branch" "$rc $(python3 -c 'import json; d = json.load(open("out")); print(d["host_version"], d["branch"], d["driver_version"])')" "0 535.129.03 $told None"
+nv --json vgpu client --file "$file" --token one.tok --feature vws
+equals "driver and licence in one go" "$rc $(python3 -c 'import json; d = json.load(open("out")); print(d["driver_version"], d["license"]["licensed"], len(d["license"]["tokens"]))')" "0 $want True 1"
+check "the installer runs silently, without DKMS where that is not installed" grep -q "^sh /root/NVIDIA-Linux-x86_64-$want-grid.run -s\$" "$root/nvdriver-commands.log"
+check "the kind of licence is asked for" grep -q '^FeatureType=2' "$root/etc/nvidia/gridd.conf"
+: >"$root/nvdriver-commands.log"
+nv vgpu client --token one.tok --feature vws
+equals "a second run" "$rc" 0
+equals "installs nothing" "$(grep -c '^sh ' "$root/nvdriver-commands.log")" 0
+check "and shows both" grep -q '^licence *licensed' out
+nv vgpu undo
+equals "undo" "$rc" 0
+check "uninstalls" test ! -e "$root/usr/bin/nvidia-uninstall" -a ! -e "$root/etc/nvidia/gridd.conf"
+guest_root "$want" no
+nv vgpu client --file "$file"
+equals "a file that is gone" "$rc" 1
+mkdir -p "$root/root" && cp "NVIDIA-Linux-x86_64-$want-grid.run" "$root/root/"
+nv vgpu client --file "$file"
+equals "a driver that does not load is a finding" "$rc" 10
+check "that is said" grep -q '^guest driver  not loaded' out
+guest_root "$want"
+guest 580.1.2 newer.run
+slug "a driver newer than the host's" 8 host-driver-wrong --root "$root" --store store vgpu client --file newer.run
+echo 'nouveau 1 0 - Live 0x0' >"$root/proc/modules"
+slug "nouveau holds the card" 8 host-driver-wrong --root "$root" --store store vgpu client --file "NVIDIA-Linux-x86_64-$want-grid.run"
+rm -r "$root/sys/bus/pci/devices/0000:01:00.0"
+slug "no virtual GPU" 8 vgpu-no-match --root "$root" --store store vgpu client
 finish

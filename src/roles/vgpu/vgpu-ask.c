@@ -58,6 +58,7 @@ const struct ask_key ask_keys[] = {
 	{ "remove_license_keys", "remove the licence server's keys: guests' tokens become void" },
 	{ "remove_license_server", "stop and remove the licence server" },
 	{ "remove_license_scripts", "remove the licence scripts for guests" },
+	{ "remove_guest_driver", "uninstall this guest's driver" },
 	{ "remove_license_client", "take back this guest's licence settings" },
 	{ 0 },
 };

@@ -56,7 +56,8 @@ static int see_member(const struct tar_member *m, void *arg, struct err *e _unus
 	return TAR_SKIP;
 }
 
-static int check_identity(const struct runfile *rf, const char *version, struct err *e)
+static int check_identity(const struct runfile *rf, const char *version, enum package_kind kind,
+			  struct err *e)
 {
 	const struct runfile_header *h = rf->header;
 
@@ -64,13 +65,15 @@ static int check_identity(const struct runfile *rf, const char *version, struct 
 		return err_set(e, ERR_VGPU_DRIVER, "%s does not say its version", rf->name);
 	if (version && strcmp(h->version, version) != 0)
 		return err_set(e, ERR_VGPU_DRIVER, "%s is driver %s, not %s", rf->name, h->version, version);
-	if (runfile_header_kind(h) != PACKAGE_VGPU_KVM)
-		return err_set(e, ERR_VGPU_DRIVER, "%s is a driver of kind %s, not of a vGPU host", rf->name,
-			       package_kind_name(runfile_header_kind(h)));
+	if (runfile_header_kind(h) != kind)
+		return err_set(e, ERR_VGPU_DRIVER, "%s is a driver of kind %s, not of a vGPU %s", rf->name,
+			       package_kind_name(runfile_header_kind(h)),
+			       kind == PACKAGE_GRID ? "guest" : "host");
 	return 0;
 }
 
-int driver_inspect(int dirfd, const char *name, const char *version, struct driver_facts *ret, struct err *e)
+static int inspect(int dirfd, const char *name, const char *version, enum package_kind kind,
+		   struct driver_facts *ret, struct err *e)
 {
 	static const struct tar_visitor visitor = { .member = see_member };
 	struct runfile_options o = { .flags = RUNFILE_CHECK_SUMS | RUNFILE_SHA256 };
@@ -80,7 +83,7 @@ int driver_inspect(int dirfd, const char *name, const char *version, struct driv
 	int r = runfile_open_at(dirfd, name, &rf, e);
 
 	if (r == 0)
-		r = check_identity(rf, version, e);
+		r = check_identity(rf, version, kind, e);
 	if (r == 0)
 		r = runfile_walk(rf, &o, &visitor, &f, &report, e);
 	if (r < 0)
@@ -94,6 +97,17 @@ int driver_inspect(int dirfd, const char *name, const char *version, struct driv
 	*ret = f;
 	f = (struct driver_facts){ 0 };
 	return 0;
+}
+
+int driver_inspect(int dirfd, const char *name, const char *version, struct driver_facts *ret, struct err *e)
+{
+	return inspect(dirfd, name, version, PACKAGE_VGPU_KVM, ret, e);
+}
+
+int driver_inspect_guest(int dirfd, const char *name, const char *version, struct driver_facts *ret,
+			 struct err *e)
+{
+	return inspect(dirfd, name, version, PACKAGE_GRID, ret, e);
 }
 
 /* -- results -- */
@@ -927,7 +941,7 @@ static int patch_into(const struct driver_patch_request *q, struct driver_patch_
 	int r = runfile_open_at(AT_FDCWD, q->file, &rf, e);
 
 	if (r == 0)
-		r = check_identity(rf, NULL, e);
+		r = check_identity(rf, NULL, PACKAGE_VGPU_KVM, e);
 	if (r == 0)
 		r = set_string(&d->version, rf->header->version, e);
 	if (r < 0)

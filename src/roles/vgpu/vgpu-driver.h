@@ -28,6 +28,10 @@ int driver_expected_version(const struct catalog_driver *row, const char *name, 
  * never run. -ERR_VGPU_DRIVER (another version, no host driver), errors of the run file reader. */
 int driver_inspect(int dirfd, const char *name, const char *version, struct driver_facts *ret, struct err *e);
 
+/* The same of a guest's driver. */
+int driver_inspect_guest(int dirfd, const char *name, const char *version, struct driver_facts *ret,
+			 struct err *e);
+
 /* ---- getting it ---- */
 
 struct driver_request {
