@@ -16,8 +16,8 @@
 #include <string.h>
 
 struct build_opts {
-	const char *tree, *kernel, *source, *output, *flavour, *cc, *key, *cert, *hash, *symvers, *variables,
-	    *log_dir;
+	const char *tree, *kernel, *source, *output, *flavour, *cc, *key, *cert, *signatures, *hash, *symvers,
+	    *variables, *log_dir;
 	char **patches, **exclude;
 	uint64_t jobs;
 	unsigned timeout_s;
@@ -45,6 +45,9 @@ static const struct opt build_options[] = {
 	{ "key", 0, "FILE", "sign with this private key (PEM, DER or pkcs11: URI)", OPT_STRING, O(key),
 	  "file" },
 	{ "cert", 0, "FILE", "its certificate (PEM or DER)", OPT_STRING, O(cert), "file" },
+	{ "signatures", 0, "DIR",
+	  "instead of a key: detached signatures by that certificate's key, DIR/<module>.ko.p7s", OPT_STRING,
+	  O(signatures), "dir" },
 	{ "hash", 0, "NAME", "hash of the signatures; default: what the kernel asks for", OPT_STRING,
 	  O(hash) },
 	{ "jobs", 'j', "N", "compile N files at once; default: what CPUs and memory allow", OPT_U64,
@@ -136,9 +139,11 @@ static int find_parts(struct app *app, const struct build_opts *o, const char *v
 static int sign_set(struct app *app, const struct build_opts *o, const struct build_run *b,
 		    const char *unsigned_key, char ret[65], bool *ret_hit, struct err *e)
 {
-	struct modset_signing how = {
-		.key_path = o->key, .cert_path = o->cert, .hash = o->hash, .passphrase_fd = -1
-	};
+	struct modset_signing how = { .key_path = o->key,
+				      .cert_path = o->cert,
+				      .signatures = o->signatures,
+				      .hash = o->hash,
+				      .passphrase_fd = -1 };
 	_cleanup_free_ char *hash = NULL;
 	bool guessed;
 	int r;
@@ -224,8 +229,10 @@ static int modules_build(struct app *app, void *opts, int argc _unused_, char **
 
 	if (!version_is_valid(argv[0]))
 		return err_set(e, ERR_USAGE, "\"%s\" is not a driver version", argv[0]);
-	if (!o->key != !o->cert)
-		return err_set(e, ERR_USAGE, "--key and --cert go together");
+	if (o->key && o->signatures)
+		return err_set(e, ERR_USAGE, "--key and --signatures are two ways to the same");
+	if ((!o->key && !o->signatures) != !o->cert)
+		return err_set(e, ERR_USAGE, "--cert goes together with --key or --signatures");
 	if (o->flavour && strcmp(o->flavour, "open") != 0 && strcmp(o->flavour, "proprietary") != 0)
 		return err_set(e, ERR_USAGE, "--flavour is proprietary or open, not %s", o->flavour);
 	r = find_parts(app, o, argv[0], &b, e);
@@ -254,7 +261,7 @@ static int modules_build(struct app *app, void *opts, int argc _unused_, char **
 	if (r < 0)
 		return r;
 	memcpy(final_key, done.key, sizeof(final_key));
-	if (o->key) {
+	if (o->cert) {
 		r = sign_set(app, o, &b, done.key, final_key, NULL, e);
 		if (r < 0)
 			return r;
@@ -277,7 +284,10 @@ const struct cmd cmd_modules_build = {
 	    "patches, the kernel's "
 	    "identity and the compiler. Answers of the driver's configure probes are kept too and serve the "
 	    "other flavour.\n\n"
-	    "With --key and --cert the set is signed as a set of its own; signing compiles nothing.",
+	    "With --key and --cert the set is signed as a set of its own; signing compiles nothing. Where "
+	    "the key "
+	    "must not come to this machine: build, sign the modules of the set elsewhere (sign-file -d), "
+	    "and build again with --cert and --signatures.",
 	.examples = "nvdriver modules build 535.261.03 --flavour open --kernel 6.1.0-40-amd64\n"
 		    "  from the driver in the store\n",
 	.options = build_options,

@@ -3,6 +3,7 @@
 
 #include "cms.h"
 #include "digest.h"
+#include "fd.h"
 #include "modsig.h"
 #include "parse.h"
 #include "strbuf.h"
@@ -14,7 +15,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define RECORD "record.json"
+#define RECORD	      "record.json"
+#define SIGNATURE_MAX ((size_t)64 << 10)
 
 static const char *str_of(const json_t *o, const char *key)
 {
@@ -363,11 +365,62 @@ static int signed_key(const char *unsigned_key, const char *fingerprint, const c
 	return 0;
 }
 
+/* Either the signer's key is here, or its signatures are. */
+struct signing {
+	struct modsig_options o;
+	struct signer *signer; /* owned */
+	struct cert *cert; /* owned; without a signer */
+	int signatures_fd; /* owned */
+};
+#define SIGNING_INIT                                                                                         \
+	{                                                                                                    \
+		.signatures_fd = -EBADF                                                                      \
+	}
+
+static void signing_done(struct signing *s)
+{
+	signer_freep(&s->signer);
+	cert_freep(&s->cert);
+	close_fdp(&s->signatures_fd);
+}
+
+static int signing_open(const struct modset_signing *how, struct signing *s, struct err *e)
+{
+	int r;
+
+	s->o.hash = how->hash;
+	if (!how->signatures) {
+		r = signer_load(how->key_path, how->cert_path,
+				how->passphrase_fd < 0 ? -EBADF : how->passphrase_fd, &s->signer, e);
+		s->o.signer = s->signer;
+		return r;
+	}
+	s->signatures_fd = dir_open_at(AT_FDCWD, how->signatures);
+	if (s->signatures_fd < 0)
+		return err_errno(e, s->signatures_fd, "%s", how->signatures);
+	return cert_load(how->cert_path, &s->cert, e);
+}
+
 struct sign_walk {
-	const struct modsig_options *o;
+	const struct signing *how;
 	int from_fd, to_fd;
 	struct err *e;
 };
+
+static int attach_entry(const struct sign_walk *w, const char *name)
+{
+	_cleanup_free_ char *from = str_printf("%s.p7s", name), *bytes = NULL;
+	_cleanup_free_ uint8_t *signature = NULL;
+	size_t len, signature_len;
+	int r = from ? read_file_at(w->how->signatures_fd, from, SIGNATURE_MAX, &bytes, &len) : -ENOMEM;
+
+	if (r < 0)
+		return err_errno(w->e, r, "signature %s", from ? from : name);
+	r = modsig_complete(bytes, len, &signature, &signature_len);
+	if (r < 0)
+		return err_oom(w->e);
+	return modsig_attach(w->from_fd, name, w->to_fd, name, signature, signature_len, w->how->cert, w->e);
+}
 
 static int sign_entry(const struct tree_entry *entry, void *arg)
 {
@@ -376,18 +429,20 @@ static int sign_entry(const struct tree_entry *entry, void *arg)
 	if (!S_ISREG(entry->st.st_mode) || strcmp(entry->path, RECORD) == 0)
 		return 0;
 	if (span_ends(SPAN(entry->name), ".ko"))
-		return modsig_sign_file(w->from_fd, entry->name, w->to_fd, entry->name, w->o, w->e);
+		return w->how->cert ? attach_entry(w, entry->name)
+				    : modsig_sign_file(w->from_fd, entry->name, w->to_fd, entry->name,
+						       &w->how->o, w->e);
 	/* The same bytes in both sets. */
 	if (linkat(w->from_fd, entry->name, w->to_fd, entry->name, 0) < 0)
 		return err_errno(w->e, -errno, "keeping %s", entry->name);
 	return 0;
 }
 
-static int sign_into(struct store *s, const char *unsigned_key, const struct modsig_options *o,
+static int sign_into(struct store *s, const char *unsigned_key, const struct signing *how,
 		     struct store_stage *st, struct err *e)
 {
 	_cleanup_close_ int from = store_object_open(s, STORE_MODULE, unsigned_key);
-	struct sign_walk w = { o, from, st->dir_fd, e };
+	struct sign_walk w = { how, from, st->dir_fd, e };
 	int r;
 
 	if (from < 0)
@@ -422,26 +477,23 @@ static int sign_new(struct store *s, const char *unsigned_key, const struct mods
 		    const char *fingerprint, const char *key, struct err *e)
 {
 	_cleanup_(store_stage_done) struct store_stage st = STORE_STAGE_INIT;
-	_cleanup_(signer_freep) struct signer *signer = NULL;
-	struct modsig_options o = { .hash = how->hash };
+	_cleanup_(signing_done) struct signing signing = SIGNING_INIT;
 	json_t *from = NULL, *record = NULL;
 	int r = modset_verify(s, unsigned_key, NULL, e);
 
 	if (r < 0)
 		return err_wrap(e, "module set to be signed");
-	r = signer_load(how->key_path, how->cert_path, how->passphrase_fd < 0 ? -EBADF : how->passphrase_fd,
-			&signer, e);
-	if (r < 0)
-		return r;
-	o.signer = signer;
-	r = store_stage_begin(s, &st, e);
+	r = signing_open(how, &signing, e);
 	if (r == 0)
-		r = sign_into(s, unsigned_key, &o, &st, e);
+		r = store_stage_begin(s, &st, e);
+	if (r == 0)
+		r = sign_into(s, unsigned_key, &signing, &st, e);
 	if (r == 0)
 		r = modset_record(s, unsigned_key, &from, e);
 	if (r < 0)
 		return r;
-	r = sign_record(from, unsigned_key, fingerprint, how->hash, signer_cert(signer), &record);
+	r = sign_record(from, unsigned_key, fingerprint, how->hash,
+			signing.cert ? signing.cert : signer_cert(signing.signer), &record);
 	json_decref(from);
 	if (r < 0)
 		return err_oom(e);

@@ -63,7 +63,9 @@ json_t *modset_module_entry(const char *file, const struct modinfo *m);
 /* Sign every module of an unsigned set into a new set; nothing is compiled. key = sha256(unsigned key, certificate
  * fingerprint, hash). An existing one is a hit (*ret_hit). Signatures are verified against the certificate after writing. */
 struct modset_signing {
-	const char *key_path; /* PEM, DER or pkcs11: URI */
+	const char *
+	    signatures; /* directory of <module>.ko.p7s, made elsewhere (modset_sign alone); NULL = signed here */
+	const char *key_path; /* where there are none; PEM, DER or pkcs11: URI */
 	const char *cert_path; /* PEM or DER */
 	const char *hash; /* "sha256" */
 	int passphrase_fd; /* -1 = none */

@@ -361,6 +361,23 @@ int modsig_detach(int linked_fd, int signed_fd, uint8_t **ret, size_t *ret_len, 
 	return 0;
 }
 
+int modsig_complete(const void *signature, size_t len, uint8_t **ret, size_t *ret_len)
+{
+	bool is_whole =
+	    len >= MODSIG_MAGIC_SIZE && memcmp((const uint8_t *)signature + len - MODSIG_MAGIC_SIZE,
+					       MODSIG_MAGIC, MODSIG_MAGIC_SIZE) == 0;
+	uint8_t *out = malloc(len + MODSIG_OVERHEAD);
+
+	if (!out)
+		return -ENOMEM;
+	memcpy(out, signature, len);
+	if (!is_whole)
+		trailer_write(out + len, (uint32_t)len);
+	*ret = out;
+	*ret_len = is_whole ? len : len + MODSIG_OVERHEAD;
+	return 0;
+}
+
 static int attach_copy(int from_fd, const struct stat *st, int to_dirfd, const char *to,
 		       const void *signature, size_t len, const struct cert *c, struct err *e)
 {

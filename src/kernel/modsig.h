@@ -61,6 +61,10 @@ int modsig_info_fd(int fd, struct cms_info *ret, struct err *e);
  * ERR_MODSIG_PREFIX otherwise. Caller frees. */
 int modsig_detach(int linked_fd, int signed_fd, uint8_t **ret, size_t *ret_len, struct err *e);
 
+/* A detached signature as the kernel's sign-file -d writes it (DER alone) with trailer and magic behind it; one that has
+ * them is copied. Caller frees. -ENOMEM. */
+int modsig_complete(const void *signature, size_t len, uint8_t **ret, size_t *ret_len);
+
 /* Append a detached signature to from_dirfd/from and publish the result as to_dirfd/to. The bytes are checked to be one
  * whole signature, and, when `c` is given, to sign that content with its key; the file must not be signed already. */
 int modsig_attach(int from_dirfd, const char *from, int to_dirfd, const char *to, const void *signature,

@@ -363,6 +363,69 @@ static void signing_compiles_nothing(void **state _unused_)
 	assert_int_equal(spawn_count(), children);
 }
 
+/* What a signer elsewhere would give back for one module: with trailer and magic, or the DER alone as sign-file -d writes it. */
+static void detach(struct bed *b, const char *unsigned_key, const char *signed_key, const char *name,
+		   bool der_alone)
+{
+	_cleanup_free_ char *from = str_printf("store/modules/%s/%s", unsigned_key, name),
+			    *to = str_printf("store/modules/%s/%s", signed_key, name),
+			    *out = str_printf("signatures/%s.p7s", name);
+	_cleanup_close_ int from_fd = openat(b->t.fd, from, O_RDONLY | O_CLOEXEC),
+			    to_fd = openat(b->t.fd, to, O_RDONLY | O_CLOEXEC);
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_free_ uint8_t *signature = NULL;
+	size_t len;
+
+	assert_ok(modsig_detach(from_fd, to_fd, &signature, &len, &e), &e);
+	testdir_write(&b->t, out, signature, der_alone ? len - MODSIG_OVERHEAD : len, 0644);
+}
+
+/* 25.5: the key stays where it is, its signatures come here. */
+static void signatures_made_elsewhere(void **state _unused_)
+{
+	static const char *const modules[] = { "nvidia.ko", "nvidia-uvm.ko" };
+	_cleanup_free_ char *key = NULL, *cert = NULL, *dir = NULL;
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_(bed_done) struct bed b;
+	char signed_key[65], again[65];
+	struct modbuild_result r;
+	bool hit;
+
+	bed_make(&b);
+	assert_ok(build(&b, "proprietary", &r, &e), &e);
+	make_keys(&b, &key, &cert);
+	dir = str_printf("%s/signatures", b.t.path);
+	assert_int_equal(mkdirat(b.t.fd, "signatures", 0755), 0);
+	struct modset_signing how = {
+		.key_path = key, .cert_path = cert, .hash = "sha512", .passphrase_fd = -1
+	};
+
+	assert_ok(modset_sign(b.store, r.key, &how, signed_key, &hit, &e), &e);
+	for (size_t i = 0; i < ARRAY_LEN(modules); i++)
+		detach(&b, r.key, signed_key, modules[i], i == 0);
+	assert_ok(store_remove(b.store, STORE_MODULE, signed_key, &e), &e);
+
+	how.key_path = NULL;
+	how.signatures = dir;
+	assert_ok(modset_sign(b.store, r.key, &how, again, &hit, &e), &e);
+	assert_false(hit);
+	assert_string_equal(again, signed_key);
+	assert_ok(modset_verify(b.store, again, NULL, &e), &e);
+
+	/* One that is missing, or another module's, makes no set. */
+	assert_ok(store_remove(b.store, STORE_MODULE, again, &e), &e);
+	assert_int_equal(renameat(b.t.fd, "signatures/nvidia.ko.p7s", b.t.fd, "signatures/kept"), 0);
+	assert_int_equal(modset_sign(b.store, r.key, &how, again, &hit, &e), -ENOENT);
+	err_done(&e);
+	testdir_puts(&b.t, "signatures/nvidia.ko.p7s", "no signature at all");
+	assert_true(modset_sign(b.store, r.key, &how, again, &hit, &e) < 0);
+	err_done(&e);
+	assert_int_equal(renameat(b.t.fd, "signatures/nvidia-uvm.ko.p7s", b.t.fd, "signatures/nvidia.ko.p7s"),
+			 0);
+	assert_true(modset_sign(b.store, r.key, &how, again, &hit, &e) < 0);
+	assert_false(store_has(b.store, STORE_MODULE, signed_key));
+}
+
 static void verification_reads_everything(void **state _unused_)
 {
 	static const char *const damage[] = { "nvidia.ko", "Module.symvers", "stranger" };
@@ -665,8 +728,8 @@ TEST_MAIN(cmocka_unit_test(builds_once), cmocka_unit_test(second_flavour_asks_no
 	  cmocka_unit_test(changed_probes_are_asked_again), cmocka_unit_test(key_holds_what_changes_code),
 	  cmocka_unit_test(failures_are_told_apart), cmocka_unit_test(failed_probes_are_not_kept),
 	  cmocka_unit_test(killed_build_leaves_nothing), cmocka_unit_test(wrong_inputs_are_refused),
-	  cmocka_unit_test(signing_compiles_nothing), cmocka_unit_test(verification_reads_everything),
-	  cmocka_unit_test(exports_a_vendor_package), cmocka_unit_test(imports_what_was_exported),
-	  cmocka_unit_test(imports_signed_modules), cmocka_unit_test(refuses_to_import),
-	  cmocka_unit_test(summaries), cmocka_unit_test(jobs_are_bounded),
-	  cmocka_unit_test(compilers_are_asked_once))
+	  cmocka_unit_test(signing_compiles_nothing), cmocka_unit_test(signatures_made_elsewhere),
+	  cmocka_unit_test(verification_reads_everything), cmocka_unit_test(exports_a_vendor_package),
+	  cmocka_unit_test(imports_what_was_exported), cmocka_unit_test(imports_signed_modules),
+	  cmocka_unit_test(refuses_to_import), cmocka_unit_test(summaries),
+	  cmocka_unit_test(jobs_are_bounded), cmocka_unit_test(compilers_are_asked_once))
