@@ -208,6 +208,9 @@ static int state_write(const struct host *h, const char *before, const char *wri
 	if (r >= 0)
 		r = dir =
 		    path_open_at(h->root_fd, FIRMWARE_STATE_DIR, O_RDONLY | O_DIRECTORY, 0, PATH_IN_ROOT);
+	/* What a killed run was about to put in place: nobody else remembers a path now. */
+	if (r >= 0)
+		r = publish_sweep(dir);
 	if (r >= 0)
 		r = publish_bytes(dir, FIRMWARE_STATE, text, strlen(text), 0644);
 	return r < 0 ? err_errno(e, r, "remembering the firmware search path") : 0;

@@ -3,6 +3,7 @@
 
 #include "fd.h"
 #include "path.h"
+#include "publish.h"
 #include "process.h"
 
 #include <errno.h>
@@ -64,6 +65,20 @@ static int write_pid(int fd, int pid, struct err *e)
 	return r < 0 ? err_errno(e, r, "writing %s", CONTAINER_PIDFILE) : 0;
 }
 
+/* What killed instances were about to put in place: only who holds the lock writes there. */
+static void sweep(const struct host *h)
+{
+	static const char *const dirs[] = { RUN_DIR, RUN_DIR "/validations" };
+
+	for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
+		_cleanup_close_ int fd =
+		    path_open_at(h->root_fd, dirs[i], O_RDONLY | O_DIRECTORY, 0, PATH_IN_ROOT);
+
+		if (fd >= 0)
+			(void)publish_sweep(fd);
+	}
+}
+
 int container_lock_take(const struct host *h, int pid, struct container_lock *ret, struct err *e)
 {
 	for (unsigned i = 0; i < TRIES; i++) {
@@ -80,6 +95,7 @@ int container_lock_take(const struct host *h, int pid, struct container_lock *re
 		r = write_pid(fd, pid, e);
 		if (r < 0)
 			return r;
+		sweep(h);
 		ret->fd = TAKE_FD(fd);
 		return 0;
 	}

@@ -17,7 +17,7 @@ struct container_lock {
 
 /* Opens without truncating, locks without waiting, makes sure that the name still leads to what was locked (somebody else
  * may have removed the file meanwhile), and only then writes. ERR_LOCKED names the process that has it; its file is
- * untouched. */
+ * untouched. Temporaries that killed instances left in run/nvidia are removed. */
 int container_lock_take(const struct host *h, int pid, struct container_lock *ret, struct err *e);
 
 /* Removes the file, if the name still leads to ours, and gives the lock up. */
