@@ -278,15 +278,18 @@ static int locked_follow(const struct change *c, const char *current, bool creat
 	return lxc_locked_switch(c->fd, c->x->live_dir, current);
 }
 
-static int links_set(const struct lxc *x, const char *current, const char *previous, struct err *e)
+/* What was current is previous from now on: read here, where a directory that cannot be opened is an error. */
+static int links_set(const struct lxc *x, const char *current, struct err *e)
 {
 	_cleanup_(change_done) struct change c = { x, LOCK_INIT, -EBADF };
+	_cleanup_free_ char *now = NULL;
 	int r = change_begin(x, &c, e);
 
 	if (r < 0)
 		return r;
-	if (previous)
-		r = publish_symlink(c.fd, "previous", previous);
+	now = link_read(c.fd, "current");
+	if (now && strcmp(now, current) != 0)
+		r = publish_symlink(c.fd, "previous", now);
 	if (r >= 0)
 		r = publish_symlink(c.fd, "current", current);
 	if (r >= 0)
@@ -326,30 +329,29 @@ static bool is_followed(const struct lxc *x, const char *name)
 {
 	_cleanup_close_ int live = lxc_live_open(x);
 
-	return live < 0 || !lxc_mount_is_point(live, LXC_LOCKED) || lxc_locked_is(live, name);
+	return live >= 0 && (!lxc_mount_is_point(live, LXC_LOCKED) || lxc_locked_is(live, name));
 }
 
 int lxc_live_switch(const struct lxc *x, const char *name, struct err *e)
 {
 	_cleanup_free_ char *now = lxc_live_link(x, "current");
-	bool same = now && strcmp(now, name) == 0;
 	int r;
 
-	if (same && is_followed(x, name))
+	if (now && strcmp(now, name) == 0 && is_followed(x, name))
 		return 0;
-	r = links_set(x, name, same ? NULL : now, e);
+	r = links_set(x, name, e);
 	return r < 0 ? r : 1;
 }
 
 int lxc_live_rollback(const struct lxc *x, char **ret_name, struct err *e)
 {
-	_cleanup_free_ char *now = lxc_live_link(x, "current"), *before = lxc_live_link(x, "previous");
+	_cleanup_free_ char *before = lxc_live_link(x, "previous");
 	_cleanup_close_ int fd = lxc_live_open(x);
 	int r;
 
 	if (!before || !lxc_mount_is_point(fd, before))
 		return err_set(e, ERR_UNDO_NOTHING, "no earlier driver is mounted in %s", x->live_dir);
-	r = links_set(x, before, now, e);
+	r = links_set(x, before, e);
 	if (r < 0)
 		return r;
 	*ret_name = TAKE_PTR(before);
