@@ -4,6 +4,7 @@
 # programs of this machine, so that it is made anew for every try.
 command -v lxc-start >/dev/null || skip "no lxc"
 grep -q ' - cgroup2\? ' /proc/self/mountinfo || skip "no control groups here, so no container starts"
+. "$here/tiny-root.sh"
 lxcpath=$work/root/var/lib/lxc
 # Mounts, nodes and logs are the host's of this boot.
 except=(! -path 'root/run/*' ! -path 'root/dev/*' ! -path root/var/log ! -path 'root/var/log/*' ! -path "root/var/lib/lxc/ct/ct.log" ! -path 'root/var/lib/lxc/ct/rootfs/dev/*')
@@ -14,6 +15,11 @@ quiet() {
 	awk -v at="$work/root/" 'index($5, at) == 1 { print $5 }' /proc/self/mountinfo | tac | xargs -r -n1 umount -l
 }
 trap quiet EXIT
+# Where the shared directory cannot be had, the container gets a copy with a warning, and keeps it.
+excused() { [ "$rc" = 0 ] && grep -q 'gets a copy of the driver' out; }
+eval "equal_$(declare -f is_new)"
+is_new() { equal_is_new || { excused_before && nvd --root "$work/root" lxc verify ct --level static; }; }
+excused_before() { grep -q '"delivery": "tree"' root/var/lib/lxc/ct/rootfs/var/lib/nvdriver/record.json; }
 start() { lxc-start -P "$lxcpath" -n ct || fail "the container does not start"; }
 inside() { lxc-attach -P "$lxcpath" -n ct --clear-env -- "$@"; }
 # What the killed run had started in the container's name-spaces is alive until it is done there.
@@ -26,24 +32,6 @@ meanwhile() {
 	fail "children of the killed run do not end"
 }
 
-rootfs_make() { # AT: what a container needs to run and to be told a Debian
-	local program
-	mkdir -p "$1"/{etc/ld.so.conf.d,dev,proc,sys,run,tmp,var/lib/dpkg,usr/bin,usr/sbin,usr/lib,usr/lib64}
-	for program in bin sbin lib lib64; do ln -s "usr/$program" "$1/$program"; done
-	for program in sh sleep cat env true readlink ldconfig; do
-		program=$(readlink -f "$(type -P $program)")
-		{ echo "$program"; ldd "$program" 2>/dev/null | grep -o '/[^ ]*'; } | while read -r file; do
-			mkdir -p "$1/usr$(dirname "${file#/usr}")"
-			cp -L "$file" "$1/usr${file#/usr}"
-		done
-	done
-	cp "$(readlink -f "$(command -v sh)")" "$1/usr/bin/sh"
-	cp /etc/os-release "$1/etc/"
-	: >"$1/var/lib/dpkg/status"
-	echo /usr/lib/x86_64-linux-gnu >"$1/etc/ld.so.conf.d/a.conf"
-	echo 'include /etc/ld.so.conf.d/*.conf' >"$1/etc/ld.so.conf"
-	ldconfig -r "$1"
-}
 host_make() { # VERSION: that driver is loaded
 	mkdir -p root/{proc/driver/nvidia/gpus/0000:01:00.0,sys,dev,run,bin,etc/nvdriver,usr/sbin,var/lib/dpkg,var/lib/lxc/ct} store
 	cp /bin/true root/bin/sh
