@@ -6,6 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/vgpu-machines.sh"
+[ -z "${more:-}" ] || these=$more_machines
 cd "$work" || exit 1
 
 nv() { run --root "$root" --store "$work/store" "$@"; }
@@ -25,12 +26,12 @@ golden() { # TEXT FILE GOT
 	if cmp -s "$2" "$3"; then ok "$1"; else not_ok "$1" "$(diff "$2" "$3" | head -12)"; fi
 }
 
-declare -A args=([pve8_four]="--card 0000:01:00.0")
-declare -A want_status=([pve8_none]=4 [pve8_shared]=4 [pve8_nocard]=1 [pve8_unknown]=4 [pve8_off]=3 [pve9_zfs_new]=4)
+declare -A args=([pve7_four]="--card 0000:01:00.0" [pve8_four]="--card 0000:01:00.0" [pve9_four]="--card 0000:01:00.0")
+declare -A want_status=([pve7_none]=4 [pve7_shared]=4 [pve9_none]=4 [pve9_shared]=4 [pve8_none]=4 [pve8_shared]=4 [pve8_nocard]=1 [pve8_unknown]=4 [pve8_off]=3 [pve9_zfs_new]=4)
 cat >answers.json <<'END'
 { "passthrough": true, "mok_password": "12345678" }
 END
-for m in $machines; do
+for m in ${these:-$machines}; do
 	root=$work/$m
 	"m_$m" "$root"
 	rm -rf store "$m.before"

@@ -152,4 +152,56 @@ m_pve9_upgraded() { # from 8: both forms of sources, documented file there and o
 	sed -i 's/"quiet"/"quiet intel_iommu=on iommu=pt"/' "$1/etc/default/grub"
 	card "$1" 0000:41:00.0 2bb5
 }
+
 machines=$(declare -F | sed -n 's/^declare -f m_//p')
+
+# The same peculiarities on the other releases.
+pool() { efi "$1" "${2:-0}"; zfs_root "$1"; } # a ZFS root, started through UEFI
+four() { # as pve8_four
+	card "$1" 0000:01:00.0 "$2" 12
+	card "$1" 0000:02:00.0 2684 13
+	card "$1" 0000:03:00.0 2684 14
+	card "$1" 0001:01:00.0 1b80 15
+	pci_function "$1" 0000:00:01.0 0x8086 0x1901 0x060400 12
+}
+pending() {
+	efi "$1" 1
+	put "$1/var/lib/dkms/mok.key" key
+	put "$1/var/lib/dkms/mok.pub" der
+}
+pve7() { machine "$1" 7 7.4-17 5.15.158-2-pve; }
+m_pve7_fresh() { pve7 "$1"; card "$1" 0000:01:00.0 1eb8; }
+m_pve7_subscription() { subscription=Active pve7 "$1"; card "$1" 0000:01:00.0 1e30; }
+m_pve7_ceph() { pve7 "$1"; put "$1/etc/apt/sources.list.d/ceph.list" "deb http://download.proxmox.com/debian/ceph-pacific bullseye main\n"; card "$1" 0000:01:00.0 1eb8; }
+m_pve7_zfs_grub() { pve7 "$1"; zfs_root "$1"; card "$1" 0000:01:00.0 1eb8; }
+m_pve7_zfs_sdboot() { pve7 "$1"; pool "$1"; card "$1" 0000:01:00.0 1eb8; }
+m_pve7_secureboot() { pve7 "$1"; efi "$1" 1; card "$1" 0000:01:00.0 1eb8; }
+m_pve7_sb_pending() { mok='is already in the enrollment request' pve7 "$1"; pending "$1"; card "$1" 0000:01:00.0 1eb8; }
+m_pve7_nouveau() { m_pve7_fresh "$1"; echo 'nouveau 2424832 1 - Live 0x0000000000000000' >"$1/proc/modules"; }
+m_pve7_none() { pve7 "$1"; card "$1" 0000:01:00.0 2684; }
+m_pve7_four() { pve7 "$1"; four "$1" 1eb8; }
+m_pve7_shared() { pve7 "$1"; card "$1" 0000:01:00.0 1eb8 12; card "$1" 0000:02:00.0 2684 12; }
+m_pve8_upgraded() { # from 7: the older release's kernel, enterprise off by hand, the script's words and modules
+	machine "$1" 8 8.4.1 6.8.12-9-pve 5.15.158-2-pve
+	put "$1/etc/apt/sources.list.d/pve-enterprise.list" "# deb https://enterprise.proxmox.com/debian/pve bookworm pve-enterprise\n"
+	put "$1/etc/apt/sources.list.d/pve-no-subscription.list" "deb http://download.proxmox.com/debian/pve bookworm pve-no-subscription\n"
+	put "$1/etc/modules" "vfio\nvfio_iommu_type1\nvfio_pci\nvfio_virqfd\n"
+	put "$1/etc/modprobe.d/blacklist.conf" "blacklist nouveau\n"
+	sed -i 's/"quiet"/"quiet intel_iommu=on iommu=pt"/' "$1/etc/default/grub"
+	card "$1" 0000:01:00.0 26b5
+}
+pve9() { machine "$1" 9 9.1.1 6.17.2-1-pve; }
+m_pve9_subscription() { subscription=Active pve9 "$1"; card "$1" 0000:01:00.0 26b5; }
+m_pve9_ceph() {
+	pve9 "$1"
+	put "$1/etc/apt/sources.list.d/ceph.sources" "Types: deb\nURIs: https://enterprise.proxmox.com/debian/ceph-squid\nSuites: trixie\nComponents: enterprise\nSigned-By: /usr/share/keyrings/proxmox-archive-keyring.gpg\n"
+	card "$1" 0000:01:00.0 26b5
+}
+m_pve9_zfs_sdboot() { pve9 "$1"; pool "$1"; card "$1" 0000:01:00.0 26b5; }
+m_pve9_secureboot() { pve9 "$1"; pool "$1" 1; card "$1" 0000:01:00.0 26b5; }
+m_pve9_sb_pending() { mok='is already in the enrollment request' pve9 "$1"; pending "$1"; card "$1" 0000:01:00.0 26b5; }
+m_pve9_nouveau() { m_pve9_fresh "$1"; echo 'nouveau 2424832 1 - Live 0x0000000000000000' >"$1/proc/modules"; }
+m_pve9_none() { pve9 "$1"; card "$1" 0000:01:00.0 2684; }
+m_pve9_four() { pve9 "$1"; four "$1" 26b5; }
+m_pve9_shared() { pve9 "$1"; card "$1" 0000:01:00.0 26b5 12; card "$1" 0000:02:00.0 2684 12; }
+more_machines=$(declare -F | sed -n 's/^declare -f m_//p' | grep -vxF "$machines")
