@@ -152,24 +152,24 @@ static void write_text(int fd, enum log_level level, const char *text)
 	write_line(fd, &line);
 }
 
-static void add_role(struct strbuf *line, enum log_level level)
+static void add_role(struct strbuf *line, const char *level)
 {
-	static const char *const names[] = { "ERROR", "WARN", "INFO", "DEBUG" };
 	time_t now = time(NULL);
 	char text[32] = "";
 	struct tm tm;
 
 	if (localtime_r(&now, &tm))
 		(void)strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &tm);
-	(void)strbuf_printf(line, "%s [%s] %s: ", text, names[level], role);
+	(void)strbuf_printf(line, "%s [%s] %s: ", text, level, role);
 }
 
 static void write_file_text(int fd, enum log_level level, const char *text)
 {
+	static const char *const names[] = { "ERROR", "WARN", "INFO", "DEBUG" };
 	_cleanup_(strbuf_done) struct strbuf line = STRBUF_INIT(2 * MESSAGE_MAX);
 
 	if (role)
-		add_role(&line, level);
+		add_role(&line, names[level]);
 	else {
 		add_time(&line);
 		(void)strbuf_printf(&line, " %s ", levels[level].name);
@@ -177,6 +177,38 @@ static void write_file_text(int fd, enum log_level level, const char *text)
 	add_clean(&line, text, false);
 	(void)strbuf_putc(&line, '\n');
 	write_line(fd, &line);
+}
+
+void log_outcome(bool is_success, const char *fmt, ...)
+{
+	_cleanup_(strbuf_done) struct strbuf text = STRBUF_INIT(MESSAGE_MAX),
+					     line = STRBUF_INIT(2 * MESSAGE_MAX);
+	va_list ap;
+
+	pthread_mutex_lock(&mutex);
+	if (role && config.file_fd >= 0) {
+		va_start(ap, fmt);
+		(void)strbuf_vprintf(&text, fmt, ap);
+		va_end(ap);
+		if (config.format == LOG_FORMAT_JSON)
+			write_json(config.file_fd, is_success ? LOG_INFO_LEVEL : LOG_ERROR_LEVEL,
+				   strbuf_str(&text));
+		else {
+			add_role(&line, is_success ? "SUCCESS" : "FATAL");
+			add_clean(&line, strbuf_str(&text), false);
+			(void)strbuf_putc(&line, '\n');
+			write_line(config.file_fd, &line);
+		}
+	}
+	pthread_mutex_unlock(&mutex);
+}
+
+void log_raise(enum log_level level)
+{
+	pthread_mutex_lock(&mutex);
+	if (config.level < level)
+		config.level = level;
+	pthread_mutex_unlock(&mutex);
 }
 
 static int fd_of(enum log_level level)

@@ -28,6 +28,10 @@ void log_also(int info_fd, int fd);
 /* A role's own log file (borrowed), for which nobody asked: every message goes there as "2026-01-02 03:04:05 [INFO] component:
  * text", or as JSON, until the next log_setup(). Nothing changes when there is a log file. */
 void log_role(int file_fd, const char *component);
+/* How a piece of a role's work ended, to its log file alone: "[SUCCESS]" or "[FATAL]". */
+void log_outcome(bool is_success, const char *fmt, ...) _printf_(2, 3);
+/* Show at least this much from now on. */
+void log_raise(enum log_level level);
 /* Appends text with everything in it replaced that could steer a terminal. */
 void log_clean(struct strbuf *out, const char *text);
 void log_msg(enum log_level level, const char *fmt, ...) _printf_(2, 3);

@@ -292,6 +292,9 @@ static int run_open(struct app *app, const struct lxc_opts *o, int ids, struct l
 	r = lxc_open(app->engine, &ret->opt, &ret->set, &ret->x, e);
 	if (r < 0)
 		return r;
+	if (o->debug || environment_is_true("PHOENIX_DEBUG") ||
+	    lxc_config_flag(ret->x->cfg, "debug_mode", false))
+		log_raise(LOG_DEBUG_LEVEL);
 	if (!o->rollback && !o->no_rollback)
 		ret->opt.rollback = lxc_config_flag(ret->x->cfg, "rollback_on_failure", true);
 	return 0;

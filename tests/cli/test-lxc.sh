@@ -220,6 +220,12 @@ check "and nothing was touched" cmp "$conf" "$work/conf.before"
 # -- as the feature script calls it, and with the environment it sets --
 machine
 run_env() { env "$@" "$NVDRIVER" --root "$root" lxc devices 101 >"$work/out" 2>"$work/err"; rc=$?; }
+run_env PHOENIX_DEBUG=true PHOENIX_DRY_RUN=true
+check "PHOENIX_DEBUG" grep -q '^debug: ' "$work/err"
+printf '{"behavior":{"debug_mode":true}}' >"$json/phoenix_hypervisor_config.json"
+run_env PHOENIX_DRY_RUN=true
+check "debug_mode of the set-up" grep -q '^debug: ' "$work/err"
+rm "$json/phoenix_hypervisor_config.json"
 run_env PHOENIX_DRY_RUN=true
 equals "PHOENIX_DRY_RUN" "$rc" 0
 check "changes nothing" cmp "$conf" "$work/conf.before"
@@ -349,6 +355,8 @@ check "a dry run writes no log" test ! -e "$root/var/log"
 lxc devices 101 -v
 lxc install 101 --offline
 check "the set-up's own log is used where that is" grep -qE '^20[0-9-]{8} [0-9:]{8} \[(INFO|WARN|ERROR|DEBUG)\] lxc: ' "$root/var/log/phoenix_hypervisor.log"
+check "it says how each container ended" grep -qE '\[SUCCESS\] lxc: container 101: (installed|nothing to do)$' "$root/var/log/phoenix_hypervisor.log"
+check "also when it failed, and why" grep -qE '\[FATAL\] lxc: container 101: failed: .*535.261.03' "$root/var/log/phoenix_hypervisor.log"
 equals "of mode" "$(stat -c %a "$root/var/log/phoenix_hypervisor.log")" 640
 run --root "$root" --log-file "$work/named.log" lxc install 101 --offline
 check "a log that is named is the only one" test -s "$work/named.log"

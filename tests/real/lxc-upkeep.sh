@@ -76,6 +76,34 @@ for c in g1 g2; do
 done
 check "the configuration is as before" sh -c "! grep -q nvidia '$lxcpath/g1/config'"
 
+# -- what somebody takes away inside is found without a program, and repaired --
+container d1
+install d1
+run --root "$host" lxc verify d1 --level static
+equals "nobody changed anything" "$rc" 0
+ct=$lxcpath/d1/rootfs
+rm "$ct/etc/OpenCL/vendors/nvidia.icd"
+run --root "$host" lxc verify d1 --level static --json
+equals "a link is gone: drift" "$rc $(finding | grep -c 'configuration .*would again: write links')" "10 1"
+lxc-stop -k -P "$lxcpath" -n d1
+run --root "$host" lxc status d1
+equals "also in a stopped container" "$(awk '$1=="d1"{print $NF}' "$work/out")" drift
+run --root "$host" lxc verify d1 --level static --fix
+install d1
+equals "repaired" "$rc $(readlink "$ct/etc/OpenCL/vendors/nvidia.icd")" "0 /usr/lib/nvdriver/current/share/OpenCL/vendors/nvidia.icd"
+mkdir -p "$ct/usr/local/cuda-12.8/bin"
+: >"$ct/usr/local/cuda-12.8/bin/nvcc"
+ln -s cuda-12.8 "$ct/usr/local/cuda"
+install d1
+run --root "$host" lxc verify d1 --level static
+equals "a toolkit that is there" "$rc" 0
+rm "$ct/usr/local/cuda"
+run --root "$host" lxc verify d1 --level static --json
+equals "and gone: drift" "$rc $(finding | grep -c 'toolkit 12.8 that was installed is gone')" "10 1"
+install d1
+run --root "$host" lxc remove d1
+lxc-stop -k -P "$lxcpath" -n d1
+
 # -- does CUDA start? The driver's own library says: there is no GPU here --
 container c1
 install c1

@@ -568,6 +568,17 @@ static void show_plan(const struct job *j, struct strbuf *text)
 	(void)report_done(j->result, &j->ct, j->todo ? "would install" : "nothing to do", 0);
 }
 
+/* How it ended, for who reads the log only. */
+static void result_log(const char *id, const struct lxc_result *r)
+{
+	const json_t *error = json_object_get(r->report, "error");
+	const char *result = json_string_value(json_object_get(r->report, "result"));
+	const char *reason = json_string_value(json_object_get(error, "reason"));
+
+	log_outcome(r->status == 0, "container %s: %s%s%s", id, result ? result : "failed",
+		    reason ? ": " : "", reason ? reason : "");
+}
+
 int lxc_install(const struct lxc *x, char *const *ids, size_t n, unsigned steps, struct lxc_result *results,
 		struct strbuf *text)
 {
@@ -593,8 +604,10 @@ int lxc_install(const struct lxc *x, char *const *ids, size_t n, unsigned steps,
 		job_run(todo[0]);
 	else if (n_todo)
 		work_all(todo, n_todo, width_of(x, todo, n_todo));
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		status = worst(status, results[i].status);
+		result_log(ids[i], &results[i]);
+	}
 	for (size_t i = 0; jobs && i < n; i++)
 		job_done(&jobs[i]);
 	free(jobs);
@@ -638,10 +651,75 @@ static bool drifted_mount(const struct lxc_ct *ct, json_t *problems)
 	return drift_add(problems, json_sprintf("the configuration lacks: %s", line));
 }
 
+/* What an installation would write again: links, the loader's configuration, the repository, its key and pins. Nothing is fetched
+ * and no program runs; what cannot be planned from here is found by the other checks. */
+static int files_plan(struct lxc_ct *ct, enum lxc_delivery d, struct plan *p)
+{
+	const char *view = json_string_value(json_object_get(ct->record, "view"));
+	int r = 0;
+
+	if (view && d != LXC_DELIVERY_RUN)
+		r = lxc_deliver_plan(ct, d, view, p, NULL);
+	if (r >= 0 && json_is_string(json_object_get(ct->record, "toolkit")))
+		r = lxc_toolkit_plan(ct, p, NULL);
+	return r;
+}
+
+static bool files_drift(const struct plan *p, const struct lxc *x, json_t *problems)
+{
+	const struct plan_ctx c = {
+		.host = x->en->host, .undo_fd = -EBADF, .log_fd = -EBADF, .offline = true
+	};
+	bool drift = false;
+
+	for (size_t i = 0; i < p->n_ops; i++)
+		if (p->ops[i].type == &lxc_op_files && lxc_op_files.check(&c, p->ops[i].args, NULL) == 0)
+			drift = drift_add(
+			    problems, json_sprintf("an installation would again: %s", p->ops[i].sentence));
+	return drift;
+}
+
+static bool drifted_files(struct lxc_ct *ct, json_t *problems)
+{
+	const struct lxc *x = ct->x;
+	const char *delivery = json_string_value(json_object_get(ct->record, "delivery"));
+	_cleanup_(plan_freep) struct plan *p = NULL;
+	struct lxc_options opt = *x->opt;
+	struct engine en = *x->en;
+	struct lxc looking = *x;
+	bool drift;
+
+	if (!delivery || lxc_delivery_parse(delivery, &opt.delivery) < 0 ||
+	    plan_new("looking", ct->target, &p) < 0)
+		return false;
+	en.dry_run = en.offline = true;
+	looking.en = &en;
+	looking.opt = &opt;
+	ct->x = &looking;
+	drift = files_plan(ct, opt.delivery, p) >= 0 && files_drift(p, &looking, problems);
+	ct->x = x;
+	return drift;
+}
+
+static bool drifted_toolkit(const struct lxc_ct *ct, json_t *problems)
+{
+	const char *want = json_string_value(json_object_get(ct->record, "toolkit"));
+	_cleanup_close_ int root = lxc_place_open(&ct->place);
+	_cleanup_free_ char *have = toolkit_there(ct);
+
+	if (!want || root < 0 || (have && strcmp(have, want) == 0))
+		return false;
+	return drift_add(problems, json_sprintf("the CUDA toolkit %s that was installed is %s%s", want,
+						have ? "now " : "gone", have ? have : ""));
+}
+
 static bool drifted(struct lxc_ct *ct, json_t *problems)
 {
 	_cleanup_strv_ char **wanted = NULL;
 	bool drift = drifted_clone(ct, problems);
+
+	drift = drifted_files(ct, problems) || drift;
+	drift = drifted_toolkit(ct, problems) || drift;
 
 	drift = drifted_mount(ct, problems) || drift;
 	if (!ct->x->host.version || lxc_ct_lines(ct, &wanted) < 0)
