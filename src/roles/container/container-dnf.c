@@ -89,6 +89,8 @@ static void begin(const struct dnf *d, struct spawn *s, const char *what, unsign
 	spawn_argv(s, d->program, NULL);
 	for (size_t i = 0; i < ARRAY_LEN(always); i++)
 		spawn_argv(s, always[i], NULL);
+	/* Lists of packages are megabytes: gone with the directory, and no part of what the container shows. */
+	spawn_arg(s, "--setopt=cachedir=%s/cache", d->setup.work_dir);
 	for (char *const *a = d->setup.args; a && *a; a++)
 		spawn_argv(s, *a, NULL);
 	if (d->releasever)

@@ -212,6 +212,8 @@ static void leaves_dead_repositories_out(void **state _unused_)
 	assert_int_equal(count(b.script.log.buf, "--enablerepo=dead"), 1);
 	assert_int_equal(count(b.script.log.buf, "--enablerepo=off"), 0);
 	assert_int_equal(count(b.script.log.buf, "--releasever=9.2"), 4);
+	/* D16: every call's cache is where it goes away by itself. */
+	assert_int_equal(count(b.script.log.buf, "--setopt=cachedir=/"), count(b.script.log.buf, " -y "));
 	bed_done(&b);
 }
 
