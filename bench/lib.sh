@@ -4,7 +4,6 @@ set -euo pipefail
 export LC_ALL=C
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 nvdriver=$(realpath "${NVDRIVER:-$top/build/src/cli/nvdriver}")
-[ -n "${NVDRIVER_DATADIR:-}" ] || [ ! -d "${nvdriver%/src/cli/*}/data" ] || export NVDRIVER_DATADIR=${nvdriver%/src/cli/*}/data
 version=${VERSION:-535.261.03}
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/nvd-bench.XXXXXX")
 chmod 755 "$work"
@@ -19,14 +18,19 @@ usage() { sed -n '/^# *bench\//s/^# *//p' "$0" >&2; exit 2; }
 failed() { echo "failed: $*" >&2; tail -5 "$work/log" >&2; exit 1; }
 begin() { local name; for name; do : >"$work/samples/$name"; done; }
 allowed=0 # the one status other than 0 that is no failure
+# Processor time, in microseconds, of all the shell has waited for when `times` was written: not in a pipe, which is another shell.
+spent_us() { awk -F'[ms ]+' 'NR == 2 { printf "%d", (($1 + $3) * 60 + $2 + $4) * 1e6 }' "$work/times"; }
 # timed NAME COMMAND...: one more sample of NAME. The memory of a shell function's commands is not known.
 timed() {
-	local to=$work/samples/$1 from
+	local to=$work/samples/$1 from cpu
 	shift
 	if declare -F "$1" >/dev/null; then
-		from=${EPOCHREALTIME/./}
+		times >"$work/times"
+		cpu=$(spent_us) from=${EPOCHREALTIME/./}
 		"$@" >"$work/log" 2>&1 || failed "$@"
-		echo "$((${EPOCHREALTIME/./} - from)) 0 0" >>"$to"
+		from=$((${EPOCHREALTIME/./} - from))
+		times >"$work/times"
+		echo "$from $(($(spent_us) - cpu)) 0" >>"$to"
 	else
 		"$work/measure" "$to" "$@" || [ $? = "$allowed" ] || failed "$@"
 	fi
@@ -59,13 +63,14 @@ row() { # WHAT THEIRS OURS: names of samples; "-" for THEIRS: nobody else does i
 	b=$(sample "$3" 1)
 	[ "$2" = - ] || a=$(sample "$2" 1)
 	if [ "$a" = - ]; then
-		cells "$1" – "$(us "$b")" – – "$(kb "$(sample "$3" 3)")"
+		cells "$1" – "$(us "$b")" – – "$(us "$(sample "$3" 2)")" – "$(kb "$(sample "$3" 3)")"
 	else
-		cells "$1" "$(us "$a")" "$(us "$b")" "$(ratio "$a" "$b")" "$(kb "$(sample "$2" 3)")" "$(kb "$(sample "$3" 3)")"
+		cells "$1" "$(us "$a")" "$(us "$b")" "$(ratio "$a" "$b")" "$(us "$(sample "$2" 2)")" "$(us "$(sample "$3" 2)")" \
+			"$(kb "$(sample "$2" 3)")" "$(kb "$(sample "$3" 3)")"
 	fi
 }
 # Every table but LXC's and the modules' has these columns.
-versus='theirs | nvdriver | ratio | memory, theirs | memory'
+versus='theirs | nvdriver | ratio | processor, theirs | processor | memory, theirs | memory'
 
 # What a filled store has: $tree, $release, $kernel, $build and $source of the newest kernel.
 field() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$1" "$2"; }
