@@ -34,14 +34,15 @@ once() { # TEXT COMMAND...: one row
 	cells "$text" "$(us "$(sample it 1)")" "$(us "$(sample it 2)")" "$(kb "$(sample it 3)")"
 }
 kbuild=(SYSSRC="$source" SYSOUT="$build" IGNORE_CC_MISMATCH=1 CONFIG_DEBUG_INFO_BTF_MODULES=)
-# dkms takes directories of its own by option; where it keeps its settings and key stands in it.
+# dkms takes directories of its own by option; where it keeps its settings and key stands in it. To a bare "make" it adds
+# KERNELRELEASE=, which sends the driver's Makefile the wrong way: hence the quotes, which the vendor's own dkms.conf has too.
 with_dkms() {
 	local at=$work/dkms n=0 m
 	mkdir -p "$at"/{tree,install,etc,tmp} "$at/src/nvidia-$version"
 	cp -r "$tree/kernel/." "$at/src/nvidia-$version/"
 	sed "s,/etc/dkms,$at/etc,g; s,/var/lib/dkms,$at/tree,g; s,/etc/sysconfig,$at/etc,g" "$dkms" >"$at/dkms"
 	{
-		printf 'PACKAGE_NAME="nvidia"\nPACKAGE_VERSION="%s"\nAUTOINSTALL="yes"\nMAKE[0]="make -j%s modules %s"\nCLEAN="true"\n' "$version" "$jobs" "${kbuild[*]}"
+		printf 'PACKAGE_NAME="nvidia"\nPACKAGE_VERSION="%s"\nAUTOINSTALL="yes"\nMAKE[0]="'\''make'\'' -j%s modules %s"\nCLEAN="true"\n' "$version" "$jobs" "${kbuild[*]}"
 		while read -r m; do
 			printf 'BUILT_MODULE_NAME[%d]="%s"\nDEST_MODULE_LOCATION[%d]="/kernel/drivers/char/drm"\n' $n "$m" $n
 			n=$((n + 1))

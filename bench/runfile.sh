@@ -3,7 +3,7 @@
 # How fast run files are read, beside what the same file does with the system's tools (`sh FILE --list` and so on).
 #   bench/runfile.sh [-n ROUNDS] [-x] [-g] [TREE]
 # TREE is an unpacked driver with its .manifest; without one, about 900 MB of this system's own programs and libraries stand
-# in for it. -x: xz too, one round (minutes); -g: zstd again (level 1), four times the tree. Everything happens below ${TMPDIR:-/var/tmp}.
+# in for it. -x: xz (level 1) too, one round (minutes); -g: zstd again (level 1), four times the tree. Everything happens below ${TMPDIR:-/var/tmp}.
 . "$(dirname "$0")/lib.sh"
 rounds=3 xz='' growth=''
 while getopts n:xg opt; do
@@ -73,9 +73,10 @@ one() {
 
 tree=${1:-}
 [ -n "$tree" ] || { tree=$work/tree; make_tree "$tree"; }
-heading "run file of $(du -sm "$tree" | cut -f1) MB | $versus"
+size=$(du -sm "$tree" | cut -f1)
+heading "run file of $size MB | $versus"
 one zstd "$rounds" "$tree" zstd
-[ -z "$xz" ] || one xz 1 "$tree" xz
+[ -z "$xz" ] || one xz 1 "$tree" xz 1
 [ -n "$growth" ] || exit 0
 bigger "$tree" "$work/big"
 one zstd 1 "$work/big" "zstd, 4 x the tree" 1
