@@ -404,8 +404,10 @@ static void stanza_disable(struct span stanza, const char *url, struct strbuf *o
 
 	(void)strbuf_printf(out, NOTE "Enabled: no\n", url);
 	while (span_line(&stanza, &line))
-		if (!line_is_enabled_key(line))
-			(void)strbuf_printf(out, "%.*s\n", (int)line.len, line.p);
+		if (!line_is_enabled_key(line)) {
+			(void)strbuf_append(out, line.p, line.len);
+			(void)strbuf_putc(out, '\n');
+		}
 }
 
 static void disable_stanzas(struct span text, struct span core, const char *url, struct strbuf *out,
