@@ -36,6 +36,7 @@
 	X(vgpu_plan) \
 	X(vgpu_status) \
 	X(vgpu_doctor) \
+	X(vgpu_verify) \
 	X(vgpu_attach) \
 	X(vgpu_cluster) \
 	X(vgpu_upgrade) \

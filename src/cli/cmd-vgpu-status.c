@@ -116,24 +116,37 @@ static int status_cmd(struct app *app, void *opts _unused_, int argc _unused_, c
 	return 0;
 }
 
-static int doctor_cmd(struct app *app, void *opts _unused_, int argc _unused_, char **argv _unused_,
-		      struct err *e)
+typedef int (*look_fn)(struct engine *en, const char *gpu_db_beside, json_t **ret_checks,
+		       unsigned *ret_findings, struct err *e);
+
+static int look_cmd(struct app *app, const char *schema, look_fn look, struct err *e)
 {
-	json_t *checks = NULL;
 	struct vgpu_beside beside;
+	json_t *checks = NULL;
 	unsigned findings;
-	int r = vgpu_doctor(app->engine, vgpu_beside_program("gpu_info.db", &beside), &checks, &findings, e);
+	int r = look(app->engine, vgpu_beside_program("gpu_info.db", &beside), &checks, &findings, e);
 
 	if (r < 0)
 		return r;
 	if (app->json) {
-		r = out_json("vgpu-doctor",
-			     json_pack("{s:i, s:o}", "findings", (int)findings, "checks", checks));
+		r = out_json(schema, json_pack("{s:i, s:o}", "findings", (int)findings, "checks", checks));
 		return r < 0 ? r : findings ? err_exit_status(ERR_FINDING) : 0;
 	}
 	ui_checks(checks);
 	json_decref(checks);
 	return findings ? err_exit_status(ERR_FINDING) : 0;
+}
+
+static int verify_cmd(struct app *app, void *opts _unused_, int argc _unused_, char **argv _unused_,
+		      struct err *e)
+{
+	return look_cmd(app, "vgpu-verify", vgpu_verify, e);
+}
+
+static int doctor_cmd(struct app *app, void *opts _unused_, int argc _unused_, char **argv _unused_,
+		      struct err *e)
+{
+	return look_cmd(app, "vgpu-doctor", vgpu_doctor, e);
 }
 
 const struct cmd cmd_vgpu_status = {
@@ -166,4 +179,17 @@ const struct cmd cmd_vgpu_doctor = {
 		       "end well.",
 	.flags = CMD_STORE_READ,
 	.run = doctor_cmd,
+};
+
+const struct cmd cmd_vgpu_verify = {
+	.name = "vgpu",
+	.sub = "verify",
+	.summary = "look whether what step 2 installed is still well",
+	.description = "Looks at the driver, its signer, daemons, virtual functions, types and the cards' "
+		       "drivers, and reads "
+		       "every file that was fetched or made again, to compare it with the digest it had when "
+		       "it came.\n\n"
+		       "Exit status 10 when something is not as it was.",
+	.flags = CMD_STORE_READ,
+	.run = verify_cmd,
 };

@@ -2,26 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 # Getting a vGPU host driver from servers that behave and servers that do not, and making its unlocked copy.
 . "$(dirname "$0")/lib.sh"
+here=$(cd "$(dirname "$0")" && pwd)
 cd "$work" || exit 1
 unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
 
-# driver VERSION FILE: a small host driver with both kinds of modules
-driver() {
-	rm -rf tree
-	mkdir -p tree/kernel/nvidia tree/kernel-open/nvidia
-	printf '%s\n' 'NVIDIA Accelerated Graphics Driver for Linux-x86_64' "$1" ' ' 'nvidia nvidia-vgpu-vfio ' ' ' ' ' ./kernel/ \
-		./kernel/precompiled/ \
-		'kernel/nvidia/nv-kernel.o_binary 0644 KERNEL_MODULE_SRC INHERIT_PATH_DEPTH:1 MODULE:resman' \
-		'kernel-open/nvidia/nv.c 0644 KERNEL_MODULE_SRC INHERIT_PATH_DEPTH:1 MODULE:resman' >tree/.manifest
-	printf 'one\ntwo \001\377\nthree\n' >tree/kernel/nvidia/nv-kernel.o_binary
-	seq 1 500 >tree/kernel-open/nvidia/nv.c
-	head -c 200000 /dev/urandom >>tree/kernel-open/nvidia/nv.c
-	"$NVDRIVER" runfile pack tree -o "$2" --kind vgpu-kvm >/dev/null || exit 1
-}
-name() { echo "NVIDIA-Linux-x86_64-$1-vgpu-kvm.run"; }
+. "$here/vgpu-step2.sh"
+name() { driver_name "$1"; }
 mkdir good srv
-driver 570.195.02 "good/$(name 570.195.02)"
-driver 550.144.02 "good/$(name 550.144.02)"
+driver 570.195.02 "good/$(name 570.195.02)" 200000
+driver 550.144.02 "good/$(name 550.144.02)" 200000
 run570=good/$(name 570.195.02) run550=good/$(name 550.144.02)
 python3 - "$run550" <<'END'
 import sys, zipfile
@@ -178,8 +167,8 @@ check "a branch with an address" json 'd["action"] == "downloaded" and d["branch
 
 # -- a branch whose address a mirror's listing says: 19.5, driver 580.159.01 --
 file580=$(name 580.159.01) root=/foxipan/vGPU/19.5
-driver 580.159.01 "good/$file580"
-driver 580.159.01 "good/${file580%.run}-custom.run"
+driver 580.159.01 "good/$file580" 200000
+driver 580.159.01 "good/${file580%.run}-custom.run" 200000
 python3 -c 'import sys, zipfile
 z = zipfile.ZipFile("NVIDIA-GRID-Linux-KVM-580.159.01-580.159.02-582.16.zip", "w"); z.write("good/" + sys.argv[1], "Host_Drivers/" + sys.argv[1])' "$file580"
 listed() { # TEXT WANTED_URL_TAIL LISTING [OPTION]: the file comes from there
@@ -222,7 +211,7 @@ run --json vgpu fetch --file "$run570" --to by
 check "a file stays where it is" json "d['path'] == '$run570' and d['branch'] == '18.5'"
 slug "with an MD5 that differs" 6 fetch-digest-mismatch vgpu fetch --file "$run550" --to by
 slug "of another branch" 8 host-driver-wrong vgpu fetch 19.3 --file "$run570" --to by
-driver 999.1 "$work/$(name 999.1)"
+driver 999.1 "$work/$(name 999.1)" 200000
 run vgpu fetch --file "$(name 999.1)" --to by
 check "not in the register: a word of warning" grep -q '^note: .*not in the register' out
 mv "$(name 999.1)" own.run

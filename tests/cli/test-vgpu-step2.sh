@@ -56,6 +56,17 @@ for m in $machines pve7_fresh pve9_secureboot; do
 	nv vgpu step 2 --yes "${take[@]}"
 	equals "$m: nor with the file named again" "$rc $(grep -vE "$asked" "$root/nvdriver-commands.log")" "0 "
 
+	kept=$(find "$root/var/lib/nvdriver/vgpu" -maxdepth 1 -name '*-custom.run' 2>/dev/null | head -1)
+	if [ -n "$kept" ]; then
+		nv vgpu verify
+		equals "$m: what was made is what it was" "$rc $(grep -c '^ok *downloads' out)" "0 1"
+		cp -p "$kept" kept.run
+		echo x >>"$kept"
+		nv --json vgpu verify
+		equals "$m: and a changed file is found" "$rc $(grep -c 'is not what was checked' out)" "10 1"
+		cp -p kept.run "$kept"
+	fi
+
 	# Groups of step 2 are taken back and those of step 1 stay.
 	cat >back.json <<-END
 		{ "remove_hook": true, "remove_functions": true, "remove_services": true, "remove_driver": true, "remove_download": true }

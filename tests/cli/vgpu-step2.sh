@@ -3,7 +3,7 @@
 # What the tests of step 2 share: host drivers to install, the reboot between the steps, and what a machine's programs do when
 # the driver comes and goes. Sourced after vgpu-machines.sh.
 
-# driver VERSION FILE: a small host driver with both kinds of modules
+# driver VERSION FILE [BYTES]: a small host driver with both kinds of modules, and so many bytes more that no compression shrinks
 driver() {
 	rm -rf tree
 	mkdir -p tree/kernel/nvidia tree/kernel-open/nvidia
@@ -13,6 +13,7 @@ driver() {
 		'kernel-open/nvidia/nv.c 0644 KERNEL_MODULE_SRC INHERIT_PATH_DEPTH:1 MODULE:resman' >tree/.manifest
 	printf 'one\ntwo \001\377\nthree\n' >tree/kernel/nvidia/nv-kernel.o_binary
 	seq 1 500 >tree/kernel-open/nvidia/nv.c
+	[ -z "${3:-}" ] || head -c "$3" /dev/urandom >>tree/kernel-open/nvidia/nv.c
 	"$NVDRIVER" runfile pack tree -o "$2" --kind vgpu-kvm >/dev/null || exit 1
 }
 driver_name() { echo "NVIDIA-Linux-x86_64-$1-vgpu-kvm.run"; }

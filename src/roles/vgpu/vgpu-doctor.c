@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vgpu-doctor.h"
 
+#include "digest.h"
 #include "fd.h"
 #include "jutil.h"
 #include "path.h"
@@ -449,6 +450,31 @@ static int check_functions(struct doctor *d)
 		   "%s offers %u virtual functions and none is on", c->pci.address, c->total_vfs);
 }
 
+/* Is what was fetched and made still what it was? */
+static int check_downloads(struct doctor *d)
+{
+	json_auto_t *meta = NULL;
+	const json_t *sha256;
+	const char *path;
+	unsigned good = 0;
+
+	if (vgpu_deployed(d->s.en, "download", &meta, NULL) < 0 || !meta)
+		return 0;
+	json_object_foreach (json_object_get(meta, "files"), path, sha256) {
+		char found[SHA256_HEX_SIZE] = "";
+		int r = sha256_file_at(d->s.en->host->root_fd, path, found);
+
+		if (r == 0 && json_string_value(sha256) && strcmp(found, json_string_value(sha256)) == 0)
+			good++;
+		else if (say(d, "downloads", "fail", "move it away and run nvdriver vgpu step 2",
+			     r == -ENOENT ? "/%s is gone" : "/%s is not what was checked when it came",
+			     path) < 0)
+			return -ENOMEM;
+	}
+	return good ? say(d, "downloads", "ok", NULL, "%u files are what was checked when they came", good)
+		    : 0;
+}
+
 /* Is each card with the driver it was chosen for? */
 static int check_drivers(struct doctor *d)
 {
@@ -766,13 +792,17 @@ static const struct {
 	int (*look)(struct doctor *);
 	bool after_install;
 } checks[] = {
-	{ check_host, false },		{ check_repositories, false }, { check_boot, false },
-	{ check_iommu, false },		{ check_key, false },	       { check_cards, false },
-	{ check_nouveau, false },	{ check_kernel, false },       { check_modules_built, true },
-	{ check_signer, true },		{ check_smi, true },	       { check_daemons, true },
-	{ check_unlock, true },		{ check_unlock_files, true },  { check_functions, true },
-	{ check_drivers, true },	{ check_types, true },	       { check_guests, false },
-	{ check_guest_drivers, false }, { check_license, false },
+	{ check_host, false },	       { check_repositories, false },
+	{ check_boot, false },	       { check_iommu, false },
+	{ check_key, false },	       { check_cards, false },
+	{ check_nouveau, false },      { check_kernel, false },
+	{ check_modules_built, true }, { check_signer, true },
+	{ check_smi, true },	       { check_daemons, true },
+	{ check_unlock, true },	       { check_unlock_files, true },
+	{ check_functions, true },     { check_drivers, true },
+	{ check_downloads, true },     { check_types, true },
+	{ check_guests, false },       { check_guest_drivers, false },
+	{ check_license, false },
 };
 
 static int look_at(struct engine *en, const char *gpu_db_beside, bool all, json_t **ret_checks,
