@@ -2,21 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0
 # The benchmarks, one after the other; what they print goes into docs/performance.md, between each part's markers, with machine,
 # date, commit and load. About forty minutes on two cores that have nothing else to do.
-#   bench/all.sh [-q] [-n ROUNDS] [-p FILE] STORE BASE [PART...]
+#   bench/all.sh [-q] [-n ROUNDS] [-p FILE] [-t TREE -k BUILD] STORE BASE [PART...]
 #   bench/all.sh --parts
 # STORE: one that `nvdriver prepare apt:535.261.03 --kernel apt:amd64` filled; BASE: a Debian 12 root (debootstrap --variant=minbase).
 # PART: some of what --parts lists, instead of all. -q: without what takes longest (xz, four times the tree, a second kernel, over 50 containers).
-# -p: another file than docs/performance.md; "-" for none.
+# -p: another file than docs/performance.md; "-" for none. -t, -k: for the parts that compile an unpacked driver and a kernel's build tree,
+# instead of the store's.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 parts='runfile engine container bundle lxc modules cold'
 [ "${1:-}" != --parts ] || { echo "$parts"; exit 0; }
 rounds=3 page=docs/performance.md quick=''
-while getopts qn:p: opt; do
+compiled=''
+while getopts qn:p:t:k: opt; do
 	case $opt in
 	q) quick=1 ;;
 	n) rounds=$OPTARG ;;
 	p) page=$OPTARG ;;
+	t | k) compiled="$compiled -$opt $(realpath "$OPTARG")" ;;
 	*) sed -n '/^# *bench\//s/^# *//p' "$0" >&2; exit 2 ;;
 	esac
 done
@@ -37,8 +40,8 @@ part() { # the benchmark of one part
 	container) TMPDIR=/dev/shm bench/container.sh -n "$rounds" "$store" ;;
 	bundle) bench/bundle.sh -n "$rounds" "$store" ;;
 	lxc) bench/lxc.sh -n "1 10" -N "$more" "$store" ;;
-	modules) bench/modules.sh $long_modules "$store" ;;
-	cold) TMPDIR=/dev/shm bench/container.sh -c "$store" ;;
+	modules) bench/modules.sh ${compiled:-$long_modules $store} ;;
+	cold) TMPDIR=/dev/shm bench/container.sh ${compiled:--c $store} ;;
 	*) echo "no part $1: $parts" >&2; return 2 ;;
 	esac
 }
@@ -50,8 +53,8 @@ status=0
 for name; do
 	before=$(load) from=$SECONDS
 	if part "$name" >"$text"; then
-		printf '\nMeasured %s at commit %s: %d cores of %s, Linux %s, driver %s, median of %d; load average %s before, %s after %d s.\n' \
-			"$(date -u +%F)" "$(git describe --always --dirty)" "$(nproc)" "$processor" "$(uname -r)" "$VERSION" \
+		printf '\nMeasured %s at commit %s: %d cores of %s, Linux %s, median of %d; load average %s before, %s after %d s.\n' \
+			"$(date -u +%F)" "$(git describe --always --dirty)" "$(nproc)" "$processor" "$(uname -r)" \
 			"$rounds" "$before" "$(load)" $((SECONDS - from)) >>"$text"
 		echo "$name"
 		cat "$text"

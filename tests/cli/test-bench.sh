@@ -20,7 +20,7 @@ for part in $parts; do
 	columns=$(tr -dc '|' <<<"$wanted" | wc -c)
 	equals "$part: every row has a cell for each" "$(grep '^|' "$work/block" | awk -F'|' -v n="$columns" 'NF != n + 2')" ""
 	check "$part: there are rows" test "$(grep -c '^|' "$work/block")" -gt 2
-	check "$part: where, when and at what load" grep -qE '^Measured 20[0-9-]{8} at commit [0-9a-f]{7,}[^:]*: [0-9]+ cores of .*, Linux [0-9].*, driver [0-9.]+, median of [0-9]+; load average [0-9.]+ before, [0-9.]+ after [0-9]+ s\.$' "$work/block"
+	check "$part: where, when and at what load" grep -qE '^Measured 20[0-9-]{8} at commit [0-9a-f]{7,}[^:]*: [0-9]+ cores of .*, Linux [0-9].*, median of [0-9]+; load average [0-9.]+ before, [0-9.]+ after [0-9]+ s\.$' "$work/block"
 	equals "$part: and nothing else" "$(grep -cvE '^(\||Measured |$)' "$work/block")" 0
 done
 
