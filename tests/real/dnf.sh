@@ -94,7 +94,7 @@ repo() { # SET ID URL [MORE...]
 	{ printf '[%s]\nname=%s\nbaseurl=%s\n' "$id" "$id" "$url"; printf '%s\n' enabled=1 "$@"; } >"$W/$set/$id.repo"
 }
 dnf_args() { # SET [CONF] -> array args
-	args=(-c "$W/${2:-plain}.conf" --disableplugin=local "--setopt=reposdir=$W/set-$1" "--setopt=cachedir=$W/cache" "--forcearch=$arch" "--installroot=$W/root"
+	args=(-c "$W/${2:-plain}.conf" --disableplugin=local "--setopt=reposdir=$W/set-$1" "--forcearch=$arch" "--installroot=$W/root"
 		"--setopt=logdir=$W/log" "--setopt=persistdir=$W/persist")
 }
 conf plain
