@@ -4,6 +4,9 @@
 # and root are a few programs of this machine. The container's root is an overlay of this machine, a fresh one for every start. Mounts,
 # processes, locks and signals are real; module calls are answered by fakekmod (tests/real), as is what the node has loaded.
 for tool in nsenter pgrep; do command -v $tool >/dev/null || skip "no $tool"; done
+# shellcheck disable=SC2016
+unshare --mount --pid --fork sh -c 'mkdir "$1" && mount -t tmpfs ct "$1" && mkdir "$1/up" "$1/work" "$1/root" && mount -t proc proc "$1/up" && umount "$1/up" &&
+	mount -t overlay -o "lowerdir=/,upperdir=$1/up,workdir=$1/work" overlay "$1/root"' probe "$work/probe" 2>/dev/null || skip "no overlay of this machine here"
 . "$here/tiny-root.sh"
 release=6.1.0-77-amd64
 node=$work/root

@@ -38,12 +38,11 @@ vgpu_step_2_command() {
 	argv=(--root "$work/root" vgpu step 2 --yes --accept-md5 --file "$work/root$file")
 	meanwhile() { rm -rf root/run; }
 	# A daemon or functions that could not be switched on are a warning, or findings in the end: the driver stays. Where the failing
-	# call was the stand-in's for systemctl, which then has done half of its work, the next run has the same findings.
+	# call was the stand-in's for systemctl, it has done half of its work, and the next run finds that as it is.
 	half=no
 	begin() { half=no; }
 	excused() {
-		[ "$rc" != 10 ] || half=yes
-		[ "$rc" = 10 ] || { [ "$rc" = 0 ] && grep -q '^warning: ' out; }
+		{ [ "$rc" = 10 ] || { [ "$rc" = 0 ] && grep -q '^warning: ' out; }; } && half=yes
 	}
 	again() {
 		nvd "${argv[@]}"
