@@ -11,12 +11,13 @@
 #include "lxc-workflow.h"
 #include "ui.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct lxc_opts {
 	const char *backend, *delivery, *order, *policy, *cuda, *restart, *lxc_config, *hypervisor_config,
-	    *level, *cache_dir, *style, *container_tmp, *nvcc, *prepare;
+	    *level, *cache_dir, *style, *container_tmp, *nvcc, *prepare, *snapshot;
 	uint64_t jobs;
 	bool all, no_toolkit, container_toolkit, keep_runfile, apt_clean, replace_packages, graphics, mig,
 	    compat32, imex, nvswitch, sockets, no_extras;
@@ -75,6 +76,8 @@ struct lxc_opts {
 	      "containers at a time; default: processors, 8 times as many where only records are written",        \
 	      OPT_U64,                                                                                            \
 	      O(jobs) },                                                                                          \
+	    { "snapshot", 0,	      "NAME", "first take a snapshot of each container that will be changed",     \
+	      OPT_STRING, O(snapshot) },                                                                          \
 	    { "rollback", 0, NULL, "take everything back after a failure", OPT_FLAG, O(rollback) },               \
 	    { "no-rollback", 0, NULL, "keep what was finished before a failure", OPT_FLAG, O(no_rollback) },      \
 	    { "replace-packages",                                                                                 \
@@ -197,6 +200,14 @@ static unsigned extras_of(const struct lxc_opts *o)
 	       (o->nvswitch ? LXC_EXTRA_NVSWITCH : 0) | (o->sockets ? LXC_EXTRA_SOCKETS : 0);
 }
 
+/* What every manager takes, and none for an option. */
+static bool snapshot_name_is_valid(const char *name)
+{
+	return isalpha((unsigned char)*name) && strlen(name) <= 40 &&
+	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") ==
+		   strlen(name);
+}
+
 static int options_take(const struct lxc_opts *o, struct lxc_options *opt, struct err *e)
 {
 	static const char *const deliveries[] = { "auto", "shared", "tree", "run", NULL };
@@ -215,6 +226,9 @@ static int options_take(const struct lxc_opts *o, struct lxc_options *opt, struc
 	rc = rc < 0 ? rc : word("nvcc", o->nvcc, nvccs, &n, e);
 	if (rc < 0)
 		return rc;
+	if (o->snapshot && !snapshot_name_is_valid(o->snapshot))
+		return err_set(e, ERR_USAGE, "--snapshot %s: a letter, then letters, digits, - and _",
+			       o->snapshot);
 	if (o->cuda && !lxc_cuda_version_is_valid(o->cuda))
 		return err_set(e, ERR_USAGE, "--cuda %s: a CUDA version such as 12.8", o->cuda);
 	*opt = (struct lxc_options){ .backend = o->backend,
@@ -224,6 +238,7 @@ static int options_take(const struct lxc_opts *o, struct lxc_options *opt, struc
 				     .level = o->level ? (enum lxc_level)l : LXC_LEVEL_ALL,
 				     .toolkit_first = k == 1,
 				     .nvcc_warn = n == 1,
+				     .snapshot = o->snapshot,
 				     .cuda = o->cuda,
 				     .jobs = (unsigned)o->jobs,
 				     .no_toolkit = o->no_toolkit,

@@ -89,6 +89,9 @@ P
 lxc devices c1
 equals "what a profile gives is not given twice" "$rc $(devices | grep -c 'source=/dev/nvidia0 ') $(devices | grep -c unix-char)" "0 0 3"
 machine
+machine
+lxc devices c1 --snapshot before
+equals "a snapshot before anything is changed" "$rc $(grep -E -m1 -o 'snapshot create c1 before|device add' "$root/run/incus.log")" "0 snapshot create c1 before"
 profile() { # DEVICE
 	machine
 	python3 - "$state" "$1" <<'P'

@@ -137,6 +137,21 @@ equals "--no-extras takes them away" "$rc $(has nvidia-caps-imex-channels/channe
 lxc devices 101
 check "for good" grep -q 'nothing to do' "$work/out"
 
+# -- a snapshot first --
+machine
+status "a name no manager takes" 2 --root "$root" lxc devices 101 --snapshot --name
+touch "$root/run/no-snapshots"
+slug "no snapshot, no change" 5 container-backend-unusable --root "$root" lxc devices 101 --snapshot gpu1
+check "at all" cmp "$conf" "$work/conf.before"
+rm "$root/run/no-snapshots"
+: >"$root/run/pct.log"
+lxc devices 101 --snapshot gpu1
+equals "a snapshot, then the devices" "$rc $(grep -c '^snapshot 101 gpu1$' "$root/run/pct.log")" "0 1"
+equals "it holds the configuration as it was" "$(sed -n '/^\[gpu1\]/,$p' "$conf" | grep -c '^dev')" 0
+equals "which has them now" "$(sed '/^\[/,$d' "$conf" | grep -c '^dev')" 4
+lxc devices 101 --snapshot gpu2
+check "nothing to do takes none" sh -c "! grep -q 'gpu2' '$root/run/pct.log'"
+
 # -- sockets of the host's daemons --
 machine
 mkdir -p "$root/run/nvidia-persistenced"

@@ -577,6 +577,26 @@ static int pct_config_apply(struct lxc_backend *b, const char *id, char *const *
 	return r;
 }
 
+static int pct_snapshot(struct lxc_backend *b, const char *id, const char *name, struct err *e)
+{
+	_cleanup_(spawn_done) struct spawn s = SPAWN_INIT("taking a snapshot");
+	int r = unlocked(b, id, e);
+
+	if (r < 0)
+		return r;
+	command(b, &s, "snapshot", id);
+	(void)spawn_argv(&s, name, NULL);
+	s.capture = s.merge = true;
+	s.timeout_s = b->set->install_timeout_s;
+	r = spawn_run(&s, e);
+	if (r < 0)
+		return err_recode(e, ERR_LXC_BACKEND);
+	if (s.status == 0)
+		return 0;
+	(void)err_set(e, ERR_LXC_BACKEND, "no snapshot %s of container %s: %s", name, id, s.out ? s.out : "");
+	return err_object(e, "%s", id);
+}
+
 static int pct_allow_device(struct lxc_backend *b, const char *id, const char *rule, struct err *e)
 {
 	return lxc_native_allow_device(b->set, id, rule, e);
@@ -601,5 +621,6 @@ const struct lxc_backend_ops lxc_backend_pct = {
 	.config_apply = pct_config_apply,
 	.allow_device = pct_allow_device,
 	.deny_device = pct_deny_device,
+	.snapshot = pct_snapshot,
 	.push = pct_push,
 };

@@ -97,7 +97,10 @@ struct lxc_backend_ops {
 	int (*allow_device)(struct lxc_backend *b, const char *id, const char *rule, struct err *e);
 	/* Take it away again; NULL where access is the manager's own matter. */
 	int (*deny_device)(struct lxc_backend *b, const char *id, const char *rule, struct err *e);
-	/* File in or out through the manager, for very large files (`run` delivery). path absolute. */
+	/* A snapshot of this name, taken by the manager; NULL where it has none. ERR_LXC_BACKEND with its words. */
+	int (*snapshot)(struct lxc_backend *b, const char *id, const char *name, struct err *e);
+	/* A very large file into a container through the manager (`run` delivery). path absolute. There is no way out of one:
+	 * what is read is read beneath lxc_place_open() or by lxc-enter.h. */
 	int (*push)(struct lxc_backend *b, const char *id, int fd, const char *path, mode_t mode,
 		    struct err *e);
 };

@@ -404,11 +404,29 @@ static int apply_steps(struct job *j, struct err *e)
 	return r;
 }
 
+/* Packages are not taken back by us; with a snapshot the manager can. */
+static int snapshot_take(const struct job *j, struct err *e)
+{
+	struct lxc_backend *b = j->x->backend;
+	const char *name = j->x->opt->snapshot;
+
+	if (!name)
+		return 0;
+	if (!b->ops->snapshot)
+		return err_set(e, ERR_LXC_BACKEND, "%s takes no snapshots of containers that run",
+			       b->ops->name);
+	log_info("taking snapshot %s of container %s", name, j->ct.id);
+	return b->ops->snapshot(b, j->ct.id, name, e);
+}
+
 static int job_work(struct job *j, struct err *e)
 {
 	bool was_stopped = j->ct.facts.state == LXC_STOPPED;
 	_cleanup_json_ json_t *done = NULL;
-	int r = start_to_look(j, e);
+	int r = snapshot_take(j, e);
+
+	if (r >= 0)
+		r = start_to_look(j, e);
 
 	if (r >= 0 && !j->plan)
 		r = lxc_plan_make(&j->ct, j->steps, j->view_id, &j->plan, &j->todo, e);

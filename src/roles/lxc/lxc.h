@@ -38,6 +38,7 @@ struct lxc_options {
 	bool toolkit_first; /* --order */
 	enum lxc_policy policy;
 	bool no_toolkit, container_toolkit; /* --no-toolkit, --container-toolkit */
+	const char *snapshot; /* taken of a container before it is changed; NULL = none */
 	const char *cuda; /* --cuda VERSION; NULL = the configuration's */
 	enum lxc_restart restart;
 	unsigned jobs; /* 0 = processors, eight times as many where all share a directory */
