@@ -36,7 +36,9 @@ cp "$work/page" "$work/before"
 check "a part without a place is refused" sh -c "! '$SRCDIR/bench/put.sh' nothing '$work/text' '$work/page'"
 check "and the page kept" cmp "$work/before" "$work/page"
 
-if [ -n "${FIXTURE:-}" ]; then
+missing=$(for tool in depmod make openssl cc ld; do command -v $tool >/dev/null || echo "no $tool"; done)
+[ -n "${FIXTURE:-}" ] || missing="no fixture"
+if [ -z "$missing" ]; then
 	mkdir "$work/fx" && "$FIXTURE" "$work/fx" || exit 1
 	printf 'clean:\n\t@rm -f *.ko\n' >>"$work/fx/driver/kernel/Makefile"
 	for script in modules container; do
@@ -46,6 +48,6 @@ if [ -n "${FIXTURE:-}" ]; then
 	done
 	check "a cold start is measured on both sides" grep -qE '^\| cold start[^|]*\| +[0-9.]+ m?s \| +[0-9.]+ m?s \| +[0-9.]+ x' "$work/out"
 else
-	skip "benchmarks on a made driver" "no fixture"
+	skip "benchmarks on a made driver" "$missing"
 fi
 finish
