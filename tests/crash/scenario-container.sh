@@ -13,7 +13,7 @@ node=$work/root
 # A killed container leaves its modules and its export to the next one: no state between is old or new. All the store has is whole.
 old_or_new() { store_is_whole; }
 except=(! -path 'root/proc/*' ! -path 'root/sys/modules.new' ! -path root/run/nvidia/nvidia-driver.status.json)
-brief=(! -path 'root/run/nvidia/*')
+brief=(! -path 'root/run/nvidia/*' ! -path 'root/run/nvdriver/*')
 machine_state() {
 	echo "loaded: $(cut -d' ' -f1 root/sys/modules | xargs); exports: $(exports)"
 	cat ready 2>/dev/null
