@@ -225,7 +225,7 @@ static uint64_t amount(struct span line)
 		double factor;
 	} units[] = { { "B", 1 }, { "kB", 1e3 }, { "MB", 1e6 }, { "GB", 1e9 } };
 	struct span word, unit = SPAN_NULL;
-	double value = 0, scale = 0;
+	double value = 0, scale = 0, bytes = 0;
 
 	if (!span_word(&line, &word) || !span_word(&line, &unit))
 		return 0;
@@ -245,8 +245,8 @@ static uint64_t amount(struct span line)
 	}
 	for (size_t i = 0; i < ARRAY_LEN(units); i++)
 		if (span_eq(unit, units[i].unit))
-			return (uint64_t)(value * units[i].factor / (scale > 0 ? scale : 1));
-	return 0;
+			bytes = value * units[i].factor / (scale > 0 ? scale : 1);
+	return bytes < (double)INT64_MAX ? (uint64_t)bytes : 0; /* what nobody can mean was not said */
 }
 
 void toolkit_space_parse(struct span out, uint64_t *ret_fetch, uint64_t *ret_disk)
