@@ -118,7 +118,7 @@ static int cdi_cmd(struct app *app, void *opts, int argc _unused_, char **argv _
 	_cleanup_free_ char *text = NULL;
 	char program[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
-	bool yaml, to_stdout = strcmp(path, "-") == 0;
+	bool yaml = false, to_stdout = strcmp(path, "-") == 0;
 	int r = is_yaml(o, path, &yaml, e);
 
 	program[n < 0 ? 0 : n] = '\0';
