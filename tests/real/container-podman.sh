@@ -40,6 +40,7 @@ P() {
 	podman --root "$work/pod/root" --runroot "$work/pod/run" --tmpdir "$work/pod/tmp" --cgroup-manager=cgroupfs \
 		--events-backend=none --storage-driver "${storage:-overlay}" --runtime runc "$@"
 }
+no_compiler="-v /dev/null:/usr/bin/x86_64-linux-gnu-gcc-12:ro -v /dev/null:/usr/bin/make:ro"
 limits="--ulimit nofile=1024:1024 --ulimit nproc=1024:1024"
 cleanup() {
 	P rm -f -a -t 1 >/dev/null 2>&1
@@ -183,7 +184,7 @@ equals "the firmware path is as it was" "$(tr -d '\0' <"$fake/module/firmware_cl
 gone cold
 
 # -- warm: a new container, no compiler in it
-extra="-v /dev/null:/usr/bin/x86_64-linux-gnu-gcc-12:ro -v /dev/null:/usr/bin/make:ro"
+extra=$no_compiler
 from=$(now_ms)
 start warm nvidia-driver init
 wait_state warm ready 60
@@ -233,6 +234,36 @@ P stop -t 30 one two >/dev/null 2>&1
 clean "after both"
 gone one
 gone two
+
+# -- across an air gap: the whole store in one bundle, then a node with neither store nor build tree, an image without a run file,
+# -- no compiler and no network
+sets=$(ls "$work/nodelib/modules")
+mkdir "$work/carried"
+status "a bundle is made of what the store has" 0 --store "$work/nodelib" bundle create --from-store --driver $version -k "$release" --modules \
+	--flavour proprietary -o "$work/carried/gpu.nvbundle"
+rm -rf "$work/nodelib"/*
+extra="-v $work/carried:/drivers:ro $no_compiler"
+from=$(now_ms)
+start gap nvidia-driver init
+wait_state gap ready 60
+echo "# from podman run to ready across the gap: $(($(now_ms) - from)) ms"
+equals "air gap: ready without run file, build tree or compiler" "$(state)" ready
+[ "$(state)" = ready ] || log_of gap
+equals "no interface but its own loopback" "$(P exec gap grep -c : /proc/net/dev)" 1
+P logs gap >"$work/out" 2>&1
+check "the log says where driver and modules come from" grep -q "taking driver $version and what kernel $release needs from .*drivers/gpu.nvbundle" "$work/out"
+check "that nothing has to be built" grep -q 'are in the store: nothing to build' "$work/out"
+check "and of no build" sh -c "! grep -q 'building .* modules' '$work/out'"
+equals "the modules are the carried ones" "$(ls "$work/nodelib/modules")" "$sets"
+check "the status names their set" grep -q "\"module_set\": \"$sets\"" "$host/nvidia/nvidia-driver.status.json"
+equals "they are loaded and shown" "$(loaded)$(exports)" "nvidia nvidia_uvm nvidia_modeset 1"
+check "with the driver's user space" test -x "$host/nvidia/driver/usr/bin/nvidia-smi"
+kernel_tree "the bundle's tree"
+P stop -t 30 gap >/dev/null 2>&1
+equals "TERM ends it with 0" "$(wait_exit gap)" 0
+clean "after the air gap"
+extra=
+gone gap
 
 # -- TERM while it builds: another driver whose configuring takes long
 rm -rf "$work/nodelib"/*
