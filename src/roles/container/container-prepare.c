@@ -563,19 +563,25 @@ static int build_set(struct container *c, const struct ktree *t, struct err *e)
 	return 0;
 }
 
+int container_take_modules(struct container *c, struct err *e)
+{
+	static int (*const places[])(struct container *, struct err *) = { container_bundle_apply,
+									   container_precompiled_import };
+	int r = container_find_modules(c, e);
+
+	for (size_t i = 0; i < ARRAY_LEN(places) && r == 0; i++) {
+		r = places[i](c, e);
+		if (r > 0)
+			r = container_find_modules(c, e);
+	}
+	return r;
+}
+
 int container_build_modules(struct container *c, struct err *e)
 {
 	_cleanup_(container_ktree_done) struct container_ktree t = { 0 };
-	int r = container_find_modules(c, e);
+	int r = container_take_modules(c, e);
 
-	if (r == 0)
-		r = container_bundle_apply(c, e);
-	if (r > 0 && !*c->set_key)
-		r = container_find_modules(c, e);
-	if (r == 0)
-		r = container_precompiled_import(c, e);
-	if (r > 0 && !*c->set_key)
-		r = container_find_modules(c, e);
 	if (r < 0)
 		return r;
 	if (r > 0) {

@@ -34,6 +34,9 @@ int container_prepare_sources(struct container *c, struct err *e);
  * 1 = found, 0 = there is none. */
 int container_find_modules(struct container *c, struct err *e);
 
+/* The same; where the store has none, a bundle's set, then that of a package of ready modules is put there first. */
+int container_take_modules(struct container *c, struct err *e);
+
 /* The same, and builds it when there is none. */
 int container_build_modules(struct container *c, struct err *e);
 

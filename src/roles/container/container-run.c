@@ -74,7 +74,7 @@ static int step_build(struct container *c, struct err *e)
 
 static int step_find(struct container *c, struct err *e)
 {
-	int r = container_find_modules(c, e);
+	int r = container_take_modules(c, e);
 
 	if (r != 0)
 		return r < 0 ? r : 0;
@@ -203,7 +203,7 @@ static const struct step init_steps[] = {
 static const struct step load_steps[] = {
 	{ "check", "see whether the driver can be unloaded", step_check },
 	PREPARE_STEPS,
-	{ "modules", "find the modules for this kernel in the store", step_find },
+	{ "modules", "find the modules for this kernel in the store, a bundle or a package", step_find },
 	{ "unload", "stop the daemons and unload the driver", step_unload },
 	{ "unexport", "take an old export away", step_unexport },
 	{ "install", "put the modules into /lib/modules", step_install },
