@@ -12,6 +12,7 @@
 #include "kmods.h"
 #include "ktree.h"
 #include "modinfo.h"
+#include "modset.h"
 #include "path.h"
 #include "spawn.h"
 #include "tree.h"
@@ -23,11 +24,12 @@
 #include <sys/mount.h>
 #include <sys/sysmacros.h>
 
-#define BED_VERSION "535.1.2"
-#define BED_RELEASE FAKE_RELEASE
-#define BED_RUNFILE "root/drivers/NVIDIA-Linux-x86_64-" BED_VERSION ".run"
-#define BED_GPU	    "root/sys/bus/pci/devices/0000:01:00.0/"
-#define BED_MODULES 16
+#define BED_VERSION  "535.1.2"
+#define BED_RELEASE  FAKE_RELEASE
+#define BED_RUNFILE  "root/drivers/NVIDIA-Linux-x86_64-" BED_VERSION ".run"
+#define BED_GPU	     "root/sys/bus/pci/devices/0000:01:00.0/"
+#define BED_PACKAGES "root/usr/src/nvidia-" BED_VERSION "/kernel/precompiled"
+#define BED_MODULES  16
 
 struct bed {
 	struct testdir t;
@@ -662,6 +664,29 @@ static inline int bed_run(struct bed *b, enum container_command command, struct 
 	b->compilers = b->effects = 0;
 	b->failed = false;
 	return r < 0 ? r : container_run(&c, command, e);
+}
+
+/* The set of the last build as a package in the vendor's format, beside the sources; the set itself is gone. */
+static inline void bed_set_to_package(struct bed *b)
+{
+	const struct modset_want want = { .driver = BED_VERSION,
+					  .flavour = "proprietary",
+					  .release = BED_RELEASE };
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_close_ int tree_fd = -EBADF, dir_fd = -EBADF;
+	_cleanup_free_ char *name = NULL;
+	json_t *record = NULL;
+	char key[65];
+
+	assert_ok(modset_find(b->en->store, &want, key, &record, &e), &e);
+	assert_ok(store_tree_open(b->en->store, json_string_value(json_object_get(record, "tree")), &tree_fd,
+				  NULL, &e),
+		  &e);
+	fixture_dir(&b->t, BED_PACKAGES);
+	dir_fd = openat(b->t.fd, BED_PACKAGES, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_ok(modset_export(b->en->store, key, tree_fd, NULL, dir_fd, &name, &e), &e);
+	assert_ok(store_remove(b->en->store, STORE_MODULE, key, &e), &e);
+	json_decref(record);
 }
 
 /* -- comparing -- */

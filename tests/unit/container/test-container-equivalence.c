@@ -5,6 +5,11 @@
  * behaviour of 23, or a design decision. Translated by these rules the script's sequence must be the recorded one. */
 #include "container-bed.h"
 
+#include "testelf.h"
+
+#include "container-peermem.h"
+#include "err-container.h"
+
 /* -- nodes -- */
 
 enum {
@@ -17,6 +22,18 @@ enum {
 	SELINUX = 64,
 	OLD_DRIVER = 128, /* a loaded one, and its export */
 	VIDEO = 256, /* RHEL 9.3 or later */
+	PACKAGE = 512, /* the image has a package of ready modules … */
+	MATCHES = 1024, /* … which is for the node's kernel */
+	/* Of the peer-memory side container, further down. */
+	HOST_MOFED = 1 << 11, /* the network driver is the node's own */
+	LATE_NETWORK = 1 << 12, /* the network driver comes at the first wait */
+	LATE_GPU = 1 << 13, /* the GPU driver comes at the next */
+	STOPPED = 1 << 14, /* a signal comes before it */
+	PRESENT = 1 << 15, /* the module is loaded when we come */
+	PARAMETERS = 1 << 16,
+	RESTARTS = 1 << 17, /* the driver container, once */
+	REFUSED = 1 << 18, /* by the kernel */
+	UNSEEN = 1 << 19, /* loaded without an error, and not there */
 };
 
 static const struct node {
@@ -42,6 +59,11 @@ static const struct node {
 	{ "NVLink 5 with a reset", NVLINK5 | RESETS, { "NVFM_CONFIG_FABRIC_MODE=1", NULL } },
 	{ "SELinux", SELINUX, { NULL } },
 	{ "all of it", RDMA | NVSWITCH | SELINUX | OLD_DRIVER, { "GPU_DIRECT_RDMA_ENABLED=true", NULL } },
+	{ "a precompiled package", PACKAGE | MATCHES, { NULL } },
+	{ "a precompiled package, RDMA and an old driver",
+	  PACKAGE | MATCHES | RDMA | OLD_DRIVER,
+	  { "GPU_DIRECT_RDMA_ENABLED=true", NULL } },
+	{ "a precompiled package of another kernel", PACKAGE, { NULL } },
 };
 
 static void network_card(struct bed *b)
@@ -58,10 +80,26 @@ static void network_card(struct bed *b)
 	}
 }
 
+/* The only thing an earlier build left is its package, in an image that was never started. */
+static void precompiled_package(struct bed *b, bool matches)
+{
+	_cleanup_(err_done) struct err e = ERR_INIT;
+
+	b->o.kernel = BED_RELEASE;
+	assert_ok(bed_run(b, CONTAINER_UPDATE, &e), &e);
+	b->o.kernel = NULL;
+	bed_fresh_container(b);
+	bed_set_to_package(b);
+	if (!matches)
+		bed_put(b, "root/proc/version", "Linux version " BED_RELEASE " (somebody@else) #2 SMP\n");
+}
+
 static void set_up(struct bed *b, const struct node *n)
 {
 	bed_make(b);
 	bed_env(b, n->env);
+	if (n->traits & PACKAGE)
+		precompiled_package(b, n->traits & MATCHES);
 	testdir_puts(&b->t, "root/drivers/gridd.conf", "FeatureType=1\n");
 	testdir_puts(&b->t, "root/drivers/ClientConfigToken/a.tok", "secret\n");
 	if (n->traits & TOPOLOGY)
@@ -93,8 +131,11 @@ enum phase {
 	PREPARE, /* 7 */
 	OLD_UNLOAD, /* 16, 18 */
 	OLD_EXPORT, /* 17.4 */
+	UPDATE_PACKAGES, /* 20a.4-20a.6, whether or not a build is needed */
+	MATCH, /* 9 */
 	PACKAGES, /* 10, 11 */
 	BUILD, /* 12 */
+	REMOVE_PACKAGES, /* 11 at its end */
 	INSTALL, /* 13.2 */
 	LOAD, /* 14.1-14.3 */
 	DAEMONS, /* 14.4 */
@@ -103,6 +144,11 @@ enum phase {
 	STOP, /* 16 */
 	UNLOAD, /* 18 */
 	UNEXPORT, /* 18.6 */
+	/* The peer-memory side container (20b). */
+	SIDE_WAIT,
+	SIDE_LOAD,
+	SIDE_STAY,
+	SIDE_PROBE,
 	PHASES,
 };
 
@@ -117,11 +163,16 @@ static const struct script {
 	{ OLD_UNLOAD, "18.4", "rmmod nvidia_modeset", OLD_DRIVER, 0 },
 	{ OLD_UNLOAD, "18.4", "rmmod nvidia", OLD_DRIVER, 0 },
 	{ OLD_EXPORT, "17.4", "umount -l -R /run/nvidia/driver", OLD_DRIVER, 0 },
-	{ PACKAGES, "10.1", "yum -q makecache", 0, 0 },
-	{ PACKAGES, "11", "prerequisites of the kernel", 0, 0 },
-	{ BUILD, "12.3", "make the interfaces", 0, 0 },
-	{ BUILD, "12.4", "ld -d -r", 0, 0 },
-	{ BUILD, "12.6", "mkprecompiled --pack", 0, 0 },
+	{ UPDATE_PACKAGES, "20a.4", "yum -q makecache", 0, 0 },
+	{ UPDATE_PACKAGES, "20a.5", "list the versions of kernel-headers", 0, 0 },
+	{ UPDATE_PACKAGES, "20a.6", "prerequisites of the kernel", 0, 0 },
+	{ MATCH, "9.2", "mkprecompiled --match", PACKAGE, 0 },
+	{ PACKAGES, "10.1", "yum -q makecache", 0, MATCHES },
+	{ PACKAGES, "11", "prerequisites of the kernel", 0, MATCHES },
+	{ BUILD, "12.3", "make the interfaces", 0, MATCHES },
+	{ BUILD, "12.4", "ld -d -r", 0, MATCHES },
+	{ BUILD, "12.6", "mkprecompiled --pack", 0, MATCHES },
+	{ REMOVE_PACKAGES, "11", "remove the kernel's headers and devel package", 0, 0 },
 	{ INSTALL, "13.2", "nvidia-installer --kernel-module-only", 0, 0 },
 	{ LOAD, "14.3", "modprobe i2c_core", 0, 0 },
 	{ LOAD, "14.3", "modprobe ipmi_msghandler", 0, 0 },
@@ -151,10 +202,26 @@ static const struct script {
 	{ UNLOAD, "18.4", "rmmod nvidia", 0, 0 },
 	{ UNLOAD, "18.4", "rmmod nvidia_peermem", RDMA, 0 },
 	{ UNEXPORT, "18.6", "umount -l -R /run/nvidia/driver", 0, 0 },
+	{ SIDE_WAIT, "20b", "report that the node's network driver is awaited", LATE_NETWORK | HOST_MOFED,
+	  0 },
+	{ SIDE_WAIT, "20b", "report that the network driver container is awaited", LATE_NETWORK, HOST_MOFED },
+	{ SIDE_WAIT, "20b", "sleep 10", LATE_NETWORK, 0 },
+	{ SIDE_WAIT, "20b", "report that the GPU driver is awaited", LATE_GPU, 0 },
+	{ SIDE_WAIT, "20b", "sleep 10", LATE_GPU, STOPPED },
+	{ SIDE_WAIT, "20b", "sleep 10, unstoppable", LATE_GPU | STOPPED, 0 },
+	{ SIDE_LOAD, "23.10", "lsmod: the module is there", PRESENT, 0 },
+	{ SIDE_LOAD, "20b", "modprobe of the export, without parameters", 0,
+	  PRESENT | STOPPED | PARAMETERS | REFUSED | UNSEEN },
+	{ SIDE_LOAD, "20b", "modprobe of the export, with its parameters", PARAMETERS, 0 },
+	{ SIDE_LOAD, "20b", "modprobe of the export, refused", REFUSED, 0 },
+	{ SIDE_LOAD, "20b", "modprobe of the export, in vain", UNSEEN, 0 },
+	{ SIDE_STAY, "20b", "sleep for ever", 0, STOPPED | REFUSED | UNSEEN },
+	{ SIDE_PROBE, "20b", "lsmod: two modules", 0, 0 },
 };
 
 /* -- what differs -- */
 
+#define AWAIT_GPU "say waiting for the GPU driver container (/" CONTAINER_READY_FLAG ")"
 #define FABRIC_START                                                                                         \
 	"run /usr/bin/nvidia-fabricmanager-start.sh --mode start --fm-config-file "                          \
 	"/usr/share/nvidia/nvswitch/fabricmanager.cfg --fm-pid-file "                                        \
@@ -170,6 +237,9 @@ static const struct rule {
 	{ "install.sh nvinstall",
 	  "design: user space is native",
 	  { "run /usr/sbin/ldconfig -X -r /", NULL } },
+	{ "list the versions of kernel-headers", "D9: a whole release needs no list", { NULL } },
+	{ "mkprecompiled --match", "design: packages are read natively", { NULL } },
+	{ "remove the kernel's headers and devel package", "D17: nothing was installed for it", { NULL } },
 	{ "yum -q makecache", "D9: only when a package is needed", { NULL } },
 	{ "prerequisites of the kernel",
 	  "D9, D17: nothing is installed where a build tree is at hand",
@@ -231,6 +301,30 @@ static const struct rule {
 	{ "umount -l -R /run/nvidia/driver",
 	  "D20: layer by layer, without a recursion that reaches peers",
 	  { "umount /run/nvidia/driver lazily", NULL } },
+	{ "report that the node's network driver is awaited",
+	  NULL,
+	  { "say waiting for the host's network driver (module mlx5_core)", NULL } },
+	{ "report that the network driver container is awaited",
+	  NULL,
+	  { "say waiting for the network driver container (/" CONTAINER_MOFED_FLAG ")", NULL } },
+	{ "report that the GPU driver is awaited", NULL, { AWAIT_GPU, NULL } },
+	{ "sleep 10", NULL, { "wait 10000 ms", NULL } },
+	{ "sleep 10, unstoppable", "D26: a signal ends it at once", { "wait 10000 ms, signal", NULL } },
+	{ "lsmod: the module is there", NULL, { "say nvidia-peermem is loaded already", NULL } },
+	{ "modprobe of the export, without parameters",
+	  NULL,
+	  { "insert nvidia-peermem []", "say nvidia-peermem loaded", NULL } },
+	{ "modprobe of the export, with its parameters",
+	  "D11: as parameters, which the script passed as names of modules",
+	  { "insert nvidia-peermem [peerdirect_support=1]", "say nvidia-peermem loaded", NULL } },
+	{ "modprobe of the export, refused", NULL, { "insert nvidia-peermem []", NULL } },
+	{ "modprobe of the export, in vain", NULL, { "insert nvidia-peermem []", NULL } },
+	{ "sleep for ever", "D26: it watches, and a signal ends it", { "wait 10000 ms, signal", NULL } },
+	{ "the driver container restarts",
+	  "D26: loaded again when it disappears",
+	  { "wait 10000 ms", "say nvidia-peermem has gone", AWAIT_GPU, "wait 10000 ms",
+	    "insert nvidia-peermem []", "say nvidia-peermem loaded", NULL } },
+	{ "lsmod: two modules", "design: sysfs is read, no program runs", { NULL } },
 };
 
 /* What the script did not do, ahead of or behind an effect it did. */
@@ -244,6 +338,8 @@ static const struct addition {
 	  TOPOLOGY, false },
 	{ "25.9: see its rule", "nvidia-installer --kernel-module-only", "label the modules", INSTALL,
 	  SELINUX, true },
+	{ "D26: it never loaded again", "sleep for ever", "the driver container restarts", SIDE_STAY,
+	  RESTARTS, true },
 };
 
 /* An effect that comes before another of its phase, which the script had it behind. */
@@ -259,13 +355,26 @@ static const struct {
 	enum phase phase;
 	const char *why; /* it stands elsewhere than with the script */
 } order[] = {
-	{ PREPARE, NULL },    { OLD_UNLOAD, NULL },
-	{ OLD_EXPORT, NULL }, { PACKAGES, NULL },
-	{ BUILD, NULL },      { INSTALL, NULL },
-	{ LOAD, NULL },	      { EXPORT, "D22: daemons that open the GPU come after the export" },
-	{ DAEMONS, NULL },    { WAIT, NULL },
-	{ STOP, NULL },	      { UNLOAD, NULL },
+	{ PREPARE, NULL },
+	{ OLD_UNLOAD, NULL },
+	{ OLD_EXPORT, NULL },
+	{ UPDATE_PACKAGES, NULL },
+	{ MATCH, NULL },
+	{ PACKAGES, NULL },
+	{ BUILD, NULL },
+	{ REMOVE_PACKAGES, NULL },
+	{ INSTALL, NULL },
+	{ LOAD, NULL },
+	{ EXPORT, "D22: daemons that open the GPU come after the export" },
+	{ DAEMONS, NULL },
+	{ WAIT, NULL },
+	{ STOP, NULL },
+	{ UNLOAD, NULL },
 	{ UNEXPORT, NULL },
+	{ SIDE_WAIT, NULL },
+	{ SIDE_LOAD, NULL },
+	{ SIDE_STAY, NULL },
+	{ SIDE_PROBE, NULL },
 };
 
 static bool is_reason(const char *why)
@@ -369,11 +478,14 @@ static const struct command {
 } commands[] = {
 	{ "init",
 	  CONTAINER_INIT,
-	  { PREPARE, OLD_UNLOAD, OLD_EXPORT, PACKAGES, BUILD, INSTALL, LOAD, DAEMONS, EXPORT, WAIT, STOP,
-	    UNLOAD, UNEXPORT, PHASES },
+	  { PREPARE, OLD_UNLOAD, OLD_EXPORT, MATCH, PACKAGES, BUILD, INSTALL, LOAD, DAEMONS, EXPORT, WAIT,
+	    STOP, UNLOAD, UNEXPORT, PHASES },
 	  NULL },
-	{ "build", CONTAINER_BUILD, { PREPARE, PACKAGES, BUILD, INSTALL, PHASES }, NULL },
-	{ "update", CONTAINER_UPDATE, { PREPARE, PACKAGES, BUILD, PHASES }, NULL },
+	{ "build", CONTAINER_BUILD, { PREPARE, MATCH, PACKAGES, BUILD, INSTALL, PHASES }, NULL },
+	{ "update",
+	  CONTAINER_UPDATE,
+	  { PREPARE, UPDATE_PACKAGES, MATCH, BUILD, REMOVE_PACKAGES, PHASES },
+	  NULL },
 	/* In a container of its own: the image has neither user space nor modules yet. */
 	{ "load",
 	  CONTAINER_LOAD,
@@ -406,7 +518,7 @@ static bool is_left_out(const struct command *c, enum phase phase, unsigned trai
 	return c->command == CONTAINER_UPDATE && phase == PREPARE && traits & VGPU;
 }
 
-static void expect_translation(struct bed *b, const struct command *c, const struct node *n)
+static void expect_translation(struct bed *b, const struct command *c, const char *node, unsigned traits)
 {
 	_cleanup_(strbuf_done) struct strbuf want = STRBUF_INIT(1 << 20);
 
@@ -415,8 +527,8 @@ static void expect_translation(struct bed *b, const struct command *c, const str
 
 	strbuf_puts(&want, "");
 	for (size_t i = 0; i < ARRAY_LEN(order); i++)
-		if (has_phase(c, order[i].phase) && !is_left_out(c, order[i].phase, n->traits))
-			put_phase(&want, order[i].phase, n->traits);
+		if (has_phase(c, order[i].phase) && !is_left_out(c, order[i].phase, traits))
+			put_phase(&want, order[i].phase, traits);
 	rest = (struct span){ strbuf_str(&want), want.len };
 	have = (struct span){ strbuf_str(&b->record), b->record.len };
 	do {
@@ -429,8 +541,19 @@ static void expect_translation(struct bed *b, const struct command *c, const str
 		} while (is_detail(h));
 		if (a.len != h.len || memcmp(a.p, h.p, a.len) != 0)
 			fail_msg("%s on %s: the script, translated: " SPAN_FMT "; recorded: " SPAN_FMT,
-				 c->name, n->name, SPAN_ARG(a), SPAN_ARG(h));
+				 c->name, node, SPAN_ARG(a), SPAN_ARG(h));
 	} while (more);
+}
+
+/* Another command's work, without which this one has nothing to load: where the image brings no modules. */
+static void run_before(struct bed *b, const struct command *c, unsigned traits)
+{
+	_cleanup_(err_done) struct err e = ERR_INIT;
+
+	if (!c->before || traits & MATCHES)
+		return;
+	testdir_puts(&b->t, "root/usr/src/nvidia-" BED_VERSION "/mkprecompiled", "");
+	assert_ok(bed_run(b, CONTAINER_UPDATE, &e), &e);
 }
 
 static void the_script_translated_is_what_happens(void **state _unused_)
@@ -442,18 +565,189 @@ static void the_script_translated_is_what_happens(void **state _unused_)
 
 			set_up(&b, &nodes[n]);
 			b.o.kernel = commands[i].command == CONTAINER_UPDATE ? BED_RELEASE : NULL;
-			if (commands[i].before)
-				testdir_puts(&b.t, "root/usr/src/nvidia-" BED_VERSION "/mkprecompiled", "");
-			if (commands[i].before)
-				assert_ok(bed_run(&b, CONTAINER_UPDATE, &e), &e);
+			run_before(&b, &commands[i], nodes[n].traits);
 			assert_ok(bed_run(&b, commands[i].command, &e), &e);
-			expect_translation(&b, &commands[i], &nodes[n]);
-			if (!commands[i].before && has_phase(&commands[i], BUILD))
+			expect_translation(&b, &commands[i], nodes[n].name, nodes[n].traits);
+			if (has_phase(&commands[i], BUILD) && !(nodes[n].traits & MATCHES))
 				assert_true(b.compilers > 0);
 			else
 				assert_int_equal(b.compilers, 0);
 			bed_done(&b);
 		}
+}
+
+/* -- the peer-memory side container -- */
+
+static const struct side {
+	const char *name;
+	unsigned traits;
+	int want;
+} sides[] = {
+	{ "all is ready, the network driver in a container", 0, 0 },
+	{ "all is ready, the network driver on the node", HOST_MOFED, 0 },
+	{ "parameters", PARAMETERS, 0 },
+	{ "a late network driver in a container", LATE_NETWORK, 0 },
+	{ "a late network driver on the node", LATE_NETWORK | HOST_MOFED, 0 },
+	{ "both are late", LATE_NETWORK | LATE_GPU, 0 },
+	{ "stopped while it waits", LATE_GPU | STOPPED, 0 },
+	{ "loaded already", PRESENT, 0 },
+	{ "the driver container restarts", RESTARTS, 0 },
+	{ "late, and then a restart", LATE_NETWORK | LATE_GPU | RESTARTS, 0 },
+	{ "the module is refused", REFUSED, -ERR_PEERMEM_ABI },
+	{ "the module does not appear", UNSEEN, -ERR_PEERMEM_ABSENT },
+};
+static const struct command reload = { .name = "reload_nvidia_peermem",
+				       .phases = { SIDE_WAIT, SIDE_LOAD, SIDE_STAY, PHASES } };
+static const struct command probe = { .name = "probe_nvidia_peermem", .phases = { SIDE_PROBE, PHASES } };
+
+static const struct side *the_side;
+
+static void live(struct bed *b, const char *module)
+{
+	_cleanup_free_ char *path = str_printf("root/sys/module/%s/refcnt", module);
+
+	testdir_puts(&b->t, path, "0\n");
+}
+
+static void network_ready(struct bed *b)
+{
+	if (the_side->traits & HOST_MOFED)
+		live(b, "mlx5_core");
+	else
+		testdir_puts(&b->t, "root/" CONTAINER_MOFED_FLAG, "");
+}
+
+static void gpu_ready(struct bed *b)
+{
+	testdir_puts(&b->t, "root/" CONTAINER_READY_FLAG, "");
+}
+
+static void driver_gone(struct bed *b)
+{
+	assert_int_equal(unlinkat(b->t.fd, "root/sys/module/nvidia_peermem/refcnt", 0), 0);
+	assert_int_equal(unlinkat(b->t.fd, "root/" CONTAINER_READY_FLAG, 0), 0);
+	strv_freep(&b->loaded);
+	write_modules(b);
+}
+
+/* What comes at the next wait; without anything left, the signal. */
+static const struct {
+	unsigned trait;
+	void (*happens)(struct bed *b);
+} events[] = { { LATE_NETWORK, network_ready },
+	       { LATE_GPU, gpu_ready },
+	       { RESTARTS, driver_gone },
+	       { RESTARTS, gpu_ready } };
+
+static bool is_to_come(size_t event)
+{
+	return the_side->traits & events[event].trait &&
+	       !(events[event].trait == LATE_GPU && the_side->traits & STOPPED);
+}
+
+static void next_event(struct bed *b)
+{
+	unsigned at = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(events); i++)
+		if (is_to_come(i) && ++at == b->waits)
+			events[i].happens(b);
+}
+
+static void set_up_side(struct bed *b, const struct side *s)
+{
+	static const char info[] = "name=nvidia-peermem\0vermagic=" BED_RELEASE " SMP\0depends=";
+	struct testelf elf;
+	unsigned waits = 0;
+
+	the_side = s;
+	bed_make(b);
+	testelf_make(&elf, &(struct testelf_spec){ .modinfo = info, .modinfo_len = sizeof(info) });
+	testdir_write(&b->t,
+		      "root/" CONTAINER_EXPORT "/lib/modules/" BED_RELEASE
+		      "/kernel/drivers/video/nvidia-peermem.ko",
+		      elf.bytes, elf.len, 0644);
+	if (s->traits & PARAMETERS)
+		testdir_puts(&b->t, "root/" CONTAINER_EXPORT "/etc/modprobe.d/nvidia-peermem.conf",
+			     "options nvidia-peermem peerdirect_support=1\n");
+	if (!(s->traits & LATE_NETWORK))
+		network_ready(b);
+	if (!(s->traits & LATE_GPU))
+		gpu_ready(b);
+	if (s->traits & PRESENT)
+		live(b, "nvidia_peermem");
+	if (s->traits & REFUSED)
+		b->fail_insert = "nvidia-peermem", b->fail_insert_errno = -EINVAL;
+	for (size_t i = 0; i < ARRAY_LEN(events); i++)
+		waits += is_to_come(i);
+	b->signals[0] = 0;
+	b->signals[waits] = SIGTERM;
+	b->on_wait = next_event;
+}
+
+static int side_load(void *arg, struct err *e)
+{
+	struct bed *b = arg;
+	int r = container_peermem_load(b->en->host, &b->ops.kernel, e);
+
+	if (r == 0 && !(the_side->traits & UNSEEN))
+		live(b, "nvidia_peermem");
+	return r;
+}
+
+static bool side_sleep(void *arg, unsigned ms)
+{
+	return bed_wait(arg, ms) != 0;
+}
+
+static void side_say(void *arg, const char *text)
+{
+	note(arg, "say %s", text);
+}
+
+static void the_side_container_does_what_the_script_did(void **state _unused_)
+{
+	for (size_t i = 0; i < ARRAY_LEN(sides); i++) {
+		_cleanup_(err_done) struct err e = ERR_INIT;
+		struct bed b;
+		const struct container_peermem_ops ops = { side_load, side_sleep, side_say, &b };
+
+		set_up_side(&b, &sides[i]);
+		strbuf_puts(&b.record, "");
+		assert_int_equal(container_peermem_reload(b.en->host, sides[i].traits & HOST_MOFED, &ops, &e),
+				 sides[i].want);
+		expect_translation(&b, &reload, sides[i].name, sides[i].traits);
+		assert_int_equal(b.compilers, 0);
+		bed_done(&b);
+	}
+}
+
+/* Nothing but an answer: 0, or 1 where the network driver is there and the module is not. */
+static void the_probe_answers_as_the_script_did(void **state _unused_)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		const bool network = i & 1, module = i & 2;
+		static const struct side none;
+		_cleanup_(err_done) struct err e = ERR_INIT;
+		const char *text = NULL;
+		uint64_t programs = spawn_count();
+		struct bed b;
+		int r;
+
+		bed_make(&b);
+		the_side = &none;
+		if (network)
+			live(&b, "mlx5_core");
+		if (module)
+			live(&b, "nvidia_peermem");
+		strbuf_puts(&b.record, "");
+		r = container_peermem_probe(b.en->host, &text, &e);
+		assert_int_equal(r, network && !module ? -ERR_PEERMEM_ABSENT : 0);
+		assert_true(r < 0 ? err_exit_status(e.code) == 1 && e.reason : text != NULL);
+		expect_translation(&b, &probe, network ? "a network driver" : "none", 0);
+		assert_int_equal(spawn_count(), programs);
+		bed_done(&b);
+	}
 }
 
 /* -- each failure -- */
@@ -534,4 +828,6 @@ static void every_effect_failing_leaves_nothing(void **state _unused_)
 
 TEST_MAIN(cmocka_unit_test(every_difference_has_a_reason),
 	  cmocka_unit_test(the_script_translated_is_what_happens),
+	  cmocka_unit_test(the_side_container_does_what_the_script_did),
+	  cmocka_unit_test(the_probe_answers_as_the_script_did),
 	  cmocka_unit_test(every_effect_failing_leaves_nothing))

@@ -15,8 +15,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 
-#define TREE	    "usr/src/kernels/" BED_RELEASE
-#define PRECOMPILED "root/usr/src/nvidia-" BED_VERSION "/kernel/precompiled"
+#define TREE "usr/src/kernels/" BED_RELEASE
 
 /* -- the tables -- */
 
@@ -1357,29 +1356,6 @@ static void old_sets_go(void **state _unused_)
 	bed_done(&b);
 }
 
-/* The set of the last build as a package in the vendor's format, beside the sources; the set itself is gone. */
-static void set_to_package(struct bed *b)
-{
-	const struct modset_want want = { .driver = BED_VERSION,
-					  .flavour = "proprietary",
-					  .release = BED_RELEASE };
-	_cleanup_(err_done) struct err e = ERR_INIT;
-	_cleanup_close_ int tree_fd = -EBADF, dir_fd = -EBADF;
-	_cleanup_free_ char *name = NULL;
-	json_t *record = NULL;
-	char key[65];
-
-	assert_ok(modset_find(b->en->store, &want, key, &record, &e), &e);
-	assert_ok(store_tree_open(b->en->store, json_string_value(json_object_get(record, "tree")), &tree_fd,
-				  NULL, &e),
-		  &e);
-	fixture_dir(&b->t, PRECOMPILED);
-	dir_fd = openat(b->t.fd, PRECOMPILED, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	assert_ok(modset_export(b->en->store, key, tree_fd, NULL, dir_fd, &name, &e), &e);
-	assert_ok(store_remove(b->en->store, STORE_MODULE, key, &e), &e);
-	json_decref(record);
-}
-
 /* 9.2, 9.4: a package that matches is no build; one that does not, or is damaged, is none. */
 static void a_package_for_this_kernel_is_taken(void **state _unused_)
 {
@@ -1388,8 +1364,8 @@ static void a_package_for_this_kernel_is_taken(void **state _unused_)
 
 	bed_make(&b);
 	run_ok(&b, CONTAINER_BUILD);
-	set_to_package(&b);
-	testdir_puts(&b.t, PRECOMPILED "/a-damaged-one", "\aNVIDIA\a and no more");
+	bed_set_to_package(&b);
+	testdir_puts(&b.t, BED_PACKAGES "/a-damaged-one", "\aNVIDIA\a and no more");
 	run_ok(&b, CONTAINER_INIT);
 	assert_int_equal(b.compilers, 0);
 	EXPECT(&b, install, UP, told_to_end, DOWN);
@@ -1397,7 +1373,7 @@ static void a_package_for_this_kernel_is_taken(void **state _unused_)
 
 	bed_make(&b);
 	run_ok(&b, CONTAINER_BUILD);
-	set_to_package(&b);
+	bed_set_to_package(&b);
 	testdir_puts(&b.t, "root/proc/version", other);
 	run_ok(&b, CONTAINER_BUILD);
 	assert_true(b.compilers > 0);
