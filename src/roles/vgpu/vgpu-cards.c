@@ -12,9 +12,10 @@
 #include <sys/stat.h>
 
 #define CLASS_BRIDGE 0x06 /* base class of bridges */
+/* The second assignment has the driver take the function where it was loaded before udev came to this rule. */
 #define RULE                                                                                                 \
 	"ACTION==\"add\", SUBSYSTEM==\"pci\", KERNELS==\"%s\", DRIVERS==\"*\", "                             \
-	"ATTR{driver_override}=\"vfio-pci\"\n"
+	"ATTR{driver_override}=\"vfio-pci\", ATTR{[subsystem/pci]drivers_probe}=\"%s\"\n"
 
 static const struct {
 	const char *word, *verdict;
@@ -271,7 +272,7 @@ int cards_passthrough(const struct cards *c, size_t chosen, const struct text_fi
 	}
 	for (size_t i = 0; i < c->n_functions; i++)
 		if (is_passed(c, chosen, &c->functions[i]))
-			(void)strbuf_printf(&text, RULE, c->functions[i].address);
+			(void)strbuf_printf(&text, RULE, c->functions[i].address, c->functions[i].address);
 	r = strbuf_error(&text);
 	if (r >= 0 && text.len > 0)
 		r = text_edits_set(ret, CARDS_RULES, old, SPAN(strbuf_str(&text)),

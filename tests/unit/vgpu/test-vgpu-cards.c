@@ -56,11 +56,12 @@ static void passes_groups_through(void **state _unused_)
 	assert_ok(cards_passthrough(&c, 0, NULL, &edits, &e), &e);
 	assert_int_equal(edits.n, 1);
 	assert_string_equal(edits.v[0].path, CARDS_RULES);
-	assert_string_equal(edits.v[0].bytes,
-			    "ACTION==\"add\", SUBSYSTEM==\"pci\", KERNELS==\"0000:02:00.0\", DRIVERS==\"*\", "
-			    "ATTR{driver_override}=\"vfio-pci\"\n"
-			    "ACTION==\"add\", SUBSYSTEM==\"pci\", KERNELS==\"0000:02:00.1\", DRIVERS==\"*\", "
-			    "ATTR{driver_override}=\"vfio-pci\"\n");
+	assert_string_equal(
+	    edits.v[0].bytes,
+	    "ACTION==\"add\", SUBSYSTEM==\"pci\", KERNELS==\"0000:02:00.0\", DRIVERS==\"*\", "
+	    "ATTR{driver_override}=\"vfio-pci\", ATTR{[subsystem/pci]drivers_probe}=\"0000:02:00.0\"\n"
+	    "ACTION==\"add\", SUBSYSTEM==\"pci\", KERNELS==\"0000:02:00.1\", DRIVERS==\"*\", "
+	    "ATTR{driver_override}=\"vfio-pci\", ATTR{[subsystem/pci]drivers_probe}=\"0000:02:00.1\"\n");
 	v[1].group = 1;
 	assert_int_equal(cards_passthrough(&c, 0, NULL, &shared, &e), -ERR_VGPU_GROUP_SHARED);
 	assert_int_equal(shared.n, 0);
