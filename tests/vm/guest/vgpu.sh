@@ -55,4 +55,54 @@ has "named by type and function" "$(json reason)" "type nvidia-566 on 0000:41:00
 put 0 $vf/nvidia/current_vgpu_type
 nv "all is taken back" 0 undo
 is "nothing is loaded" "$(nvidia_modules)" ""
+
+echo "a second card for passthrough"
+other=0000:00:01.0
+group=$(basename "$(readlink $devices/$other/iommu_group)")
+# What a boot does with a device: the kernel finds it, udev hears of it, the listed modules are loaded.
+found_anew() {
+	put 1 $devices/$other/remove
+	put 1 /sys/bus/pci/rescan
+	udevadm settle
+}
+listed_modules() { sed '/^#/d' /etc/modules /etc/modules-load.d/*.conf 2>/dev/null | while read -r module; do modprobe "$module"; done; }
+has_driver() { basename "$(readlink $devices/$other/driver)"; }
+exits "udev runs" 0 /lib/systemd/systemd-udevd --daemon
+exits "a device behind the IOMMU becomes a card" 0 insmod /costume.ko address=$other id=0x1eb810de
+exits "and is seen as one" 0 nvdriver --store /store vgpu status
+has "with its group and no driver" "$OUT" "$other  10de:1eb8  Tesla T4, vGPU Native, driver none, group $group"
+echo '{ "passthrough": true }' >/tmp/answers.json
+exits "step 1 gives it away" 0 nvdriver --store /store vgpu step 1 --yes --branch 16.14 --card 0000:41:00.0 --answers /tmp/answers.json
+has "by a rule of its own" "$(cat /etc/udev/rules.d/90-vfio-pci.rules)" "KERNELS==\"$other\""
+udevadm control --reload
+found_anew
+is "after the reboot udev has heard it" "$(cat $devices/$other/driver_override)" vfio-pci
+listed_modules
+is "and vfio-pci has the card" "$(has_driver)" vfio-pci
+is "whose group has its node" "$(names /dev/vfio/)" "$group vfio"
+udevadm control --stop-exec-queue
+put 1 $devices/$other/remove
+put 1 /sys/bus/pci/rescan
+is "a boot whose modules are loaded before udev hears of the card" "$(has_driver)" ""
+udevadm control --start-exec-queue
+udevadm settle
+is "ends with the same" "$(has_driver)" vfio-pci
+nv "step 2" 0 step 2 --yes --file $driver
+is "leaves it there" "$(has_driver)" vfio-pci
+exits "status" 0 nvdriver --store /store vgpu status
+has "tells the card for vGPU" "$OUT" "0000:41:00.0  10de:20b5  A100 PCIe 80GB, vGPU Native, driver nvidia"
+has "from the one given away, with its group" "$OUT" "$other  10de:1eb8  Tesla T4, vGPU Native, driver vfio-pci, group $group"
+run nvdriver --store /store --json vgpu status
+has "as JSON, too" "$(tr -d ' \n' </tmp/out)" '"driver":"vfio-pci"'
+run nvdriver --store /store --json vgpu doctor
+case $OUT in *card-driver*) not_ok "the doctor has nothing to say about drivers" "$OUT" ;; *) ok "the doctor has nothing to say about drivers" ;; esac
+put $other /sys/bus/pci/drivers/vfio-pci/unbind
+run nvdriver --store /store --json vgpu doctor
+has "until the card has none" "$OUT" "$other is with no driver instead of vfio-pci"
+nv "all is taken back" 0 undo
+exits "the rule too" 1 test -e /etc/udev/rules.d/90-vfio-pci.rules
+udevadm control --reload
+found_anew
+is "and the next boot leaves the card alone" "$(cat $devices/$other/driver_override) $(has_driver)" "(null) "
+udevadm control --exit
 finish
