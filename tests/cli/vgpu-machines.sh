@@ -190,6 +190,8 @@ m_pve8_upgraded() { # from 7: the older release's kernel, enterprise off by hand
 	sed -i 's/"quiet"/"quiet intel_iommu=on iommu=pt"/' "$1/etc/default/grub"
 	card "$1" 0000:01:00.0 26b5
 }
+m_pve8_zfs_grub() { machine "$1" 8 8.2.4 6.8.12-4-pve; zfs_root "$1"; card "$1" 0000:01:00.0 20b5; } # a ZFS root, no UEFI
+m_pve8_unlock_secureboot() { machine "$1" 8 8.2.4 6.8.12-4-pve; efi "$1" 1; card "$1" 0000:01:00.0 1e07; }
 pve9() { machine "$1" 9 9.1.1 6.17.2-1-pve; }
 m_pve9_subscription() { subscription=Active pve9 "$1"; card "$1" 0000:01:00.0 26b5; }
 m_pve9_ceph() {
@@ -197,6 +199,7 @@ m_pve9_ceph() {
 	put "$1/etc/apt/sources.list.d/ceph.sources" "Types: deb\nURIs: https://enterprise.proxmox.com/debian/ceph-squid\nSuites: trixie\nComponents: enterprise\nSigned-By: /usr/share/keyrings/proxmox-archive-keyring.gpg\n"
 	card "$1" 0000:01:00.0 26b5
 }
+m_pve9_zfs_grub() { pve9 "$1"; zfs_root "$1"; card "$1" 0000:01:00.0 26b5; }
 m_pve9_zfs_sdboot() { pve9 "$1"; pool "$1"; card "$1" 0000:01:00.0 26b5; }
 m_pve9_secureboot() { pve9 "$1"; pool "$1" 1; card "$1" 0000:01:00.0 26b5; }
 m_pve9_sb_pending() { mok='is already in the enrollment request' pve9 "$1"; pending "$1"; card "$1" 0000:01:00.0 26b5; }
