@@ -61,10 +61,8 @@ static const struct {
 
 static json_t *words_json(const struct driver_facts *f, size_t sort)
 {
-	struct installer_request q = {
-		f->version, f->has_proprietary, f->has_open, sorts[sort].is_unlock, sorts[sort].needs_open,
-		false
-	};
+	struct installer_request q = { f->version, f->has_proprietary, f->has_open, sorts[sort].is_unlock,
+				       sorts[sort].needs_open };
 	_cleanup_(err_done) struct err ignored = ERR_INIT;
 	_cleanup_strv_ char **words = NULL;
 	json_t *list;

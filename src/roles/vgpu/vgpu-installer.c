@@ -56,7 +56,6 @@ static int push_words(char ***v, const char *const *words)
 int installer_words(const struct installer_request *q, char ***ret, struct err *e)
 {
 	static const char *const always[] = { "--dkms", NULL }, *const silent[] = { "-s", NULL };
-	static const char *const skip[] = { "--skip-module-load", NULL };
 	unsigned major = catalog_major(q->version);
 	_cleanup_strv_ char **v = NULL;
 	bool open = false;
@@ -72,8 +71,6 @@ int installer_words(const struct installer_request *q, char ***ret, struct err *
 		r = push_words(&v, kind_words(major, open));
 	if (r == 0)
 		r = push_words(&v, silent);
-	if (r == 0 && q->skip_load)
-		r = push_words(&v, skip);
 	if (r < 0)
 		return err_oom(e);
 	*ret = TAKE_PTR(v);

@@ -12,7 +12,6 @@ struct installer_request {
 	bool has_proprietary, has_open; /* kinds of kernel modules in the file */
 	bool is_unlock; /* patched: the patch touches the proprietary object alone */
 	bool needs_open; /* the card works with the open modules only (Blackwell) */
-	bool skip_load; /* a reboot is due anyway */
 };
 
 /* Words behind the program's name; no kind word where the file has one kind only. *ret caller frees (strv).

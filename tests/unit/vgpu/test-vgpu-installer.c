@@ -31,25 +31,24 @@ static void spells_words(void **state _unused_)
 		struct installer_request q;
 		const char *want; /* NULL = ERR_VGPU_FLAVOUR */
 	} cases[] = {
-		{ { "470.256.02", true, true, false, false, false }, "--dkms -s" },
-		{ { "514.99", true, true, true, false, false }, "--dkms -s" },
-		{ { "515.48.07", true, true, true, false, false }, "--dkms -m=kernel -s" },
-		{ { "535.230.02", true, true, true, false, false }, "--dkms -m=kernel -s" },
-		{ { "535.230.02", true, true, false, true, false }, "--dkms -m=kernel-open -s" },
-		{ { "550.163.02", true, true, true, false, false }, "--dkms -m=kernel -s" },
-		{ { "554.0", true, true, false, false, false }, "--dkms -m=kernel -s" },
-		{ { "555.42.02", true, true, false, false, false }, "--dkms -M proprietary -s" },
-		{ { "570.124.03", true, true, true, false, true },
-		  "--dkms -M proprietary -s --skip-module-load" },
-		{ { "580.105.06", true, true, false, true, false }, "--dkms -M open -s" },
-		{ { "580.105.06", true, false, false, false, false }, "--dkms -s" },
-		{ { "580.105.06", true, false, true, false, false }, "--dkms -s" },
-		{ { "580.105.06", false, true, false, true, false }, "--dkms -s" },
-		{ { "580.105.06", false, true, false, false, false }, "--dkms -s" },
-		{ { "580.105.06", true, false, false, true, false }, NULL },
-		{ { "580.105.06", false, true, true, false, false }, NULL },
-		{ { "580.105.06", true, true, true, true, false }, NULL },
-		{ { "580.105.06", false, false, false, false, false }, NULL },
+		{ { "470.256.02", true, true, false, false }, "--dkms -s" },
+		{ { "514.99", true, true, true, false }, "--dkms -s" },
+		{ { "515.48.07", true, true, true, false }, "--dkms -m=kernel -s" },
+		{ { "535.230.02", true, true, true, false }, "--dkms -m=kernel -s" },
+		{ { "535.230.02", true, true, false, true }, "--dkms -m=kernel-open -s" },
+		{ { "550.163.02", true, true, true, false }, "--dkms -m=kernel -s" },
+		{ { "554.0", true, true, false, false }, "--dkms -m=kernel -s" },
+		{ { "555.42.02", true, true, false, false }, "--dkms -M proprietary -s" },
+		{ { "570.124.03", true, true, true, false }, "--dkms -M proprietary -s" },
+		{ { "580.105.06", true, true, false, true }, "--dkms -M open -s" },
+		{ { "580.105.06", true, false, false, false }, "--dkms -s" },
+		{ { "580.105.06", true, false, true, false }, "--dkms -s" },
+		{ { "580.105.06", false, true, false, true }, "--dkms -s" },
+		{ { "580.105.06", false, true, false, false }, "--dkms -s" },
+		{ { "580.105.06", true, false, false, true }, NULL },
+		{ { "580.105.06", false, true, true, false }, NULL },
+		{ { "580.105.06", true, true, true, true }, NULL },
+		{ { "580.105.06", false, false, false, false }, NULL },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -65,7 +64,7 @@ static void spells_words(void **state _unused_)
 
 static void refuses_no_version(void **state _unused_)
 {
-	struct installer_request q = { "newest", true, true, false, false, false };
+	struct installer_request q = { "newest", true, true, false, false };
 	_cleanup_(err_done) struct err e = ERR_INIT;
 
 	assert_null(joined(&q, &e));
@@ -82,7 +81,7 @@ static void reads_every_row(void **state _unused_)
 	assert_true(c->n_drivers > 30);
 	for (size_t i = 0; i < c->n_drivers; i++) {
 		const struct catalog_driver *d = &c->drivers[i];
-		struct installer_request q = { d->version, true, true, false, false, false };
+		struct installer_request q = { d->version, true, true, false, false };
 		_cleanup_free_ char *by_name = NULL, *by_row = NULL, *words = joined(&q, &e);
 		const struct catalog_patch *p = catalog_patch(c, d->branch);
 
