@@ -78,6 +78,12 @@ for ((i = 0; i < 20; i++)); do
 	[ "$rc" = 0 ] || break
 done
 equals "twenty times there and back" "$rc $(all_have)" "0 $all $v2"
+equals "and the way back is open" "$(readlink "$host/run/nvdriver/live/previous" | cut -d- -f1)" "$v1"
+if command -v strace >/dev/null; then
+	strace -qq -f -e trace=renameat2 -e signal=none -o "$work/renames" "$NVDRIVER" --root "$host" lxc rollback --all >"$work/out" 2>&1
+	equals "both names change in one step" "$(grep -c RENAME_EXCHANGE "$work/renames")" 1
+	lxc rollback --all
+fi
 for n in "${lxc_names[@]}"; do
 	inside "$n" touch /run/stop 2>/dev/null
 	wait "${loops[$n]}"

@@ -278,20 +278,32 @@ static int locked_follow(const struct change *c, const char *current, bool creat
 	return lxc_locked_switch(c->fd, c->x->live_dir, current);
 }
 
-/* What was current is previous from now on: read here, where a directory that cannot be opened is an error. */
+/* What was current is previous from now on. Back to the one before in one step: in either order a kill would lose a name. */
+static int links_put(int fd, const char *current)
+{
+	_cleanup_free_ char *now = link_read(fd, "current"), *before = link_read(fd, "previous");
+	int r = 0;
+
+	if (now && strcmp(now, current) != 0) {
+		if (before && strcmp(before, current) == 0) {
+			r = publish_exchange(fd, "current", fd, "previous");
+			if (r != -EINVAL && r != -ENOSYS)
+				return r;
+		}
+		r = publish_symlink(fd, "previous", now);
+	}
+	return r < 0 ? r : publish_symlink(fd, "current", current);
+}
+
+/* Both are read here, where a directory that cannot be opened is an error. */
 static int links_set(const struct lxc *x, const char *current, struct err *e)
 {
 	_cleanup_(change_done) struct change c = { x, LOCK_INIT, -EBADF };
-	_cleanup_free_ char *now = NULL;
 	int r = change_begin(x, &c, e);
 
 	if (r < 0)
 		return r;
-	now = link_read(c.fd, "current");
-	if (now && strcmp(now, current) != 0)
-		r = publish_symlink(c.fd, "previous", now);
-	if (r >= 0)
-		r = publish_symlink(c.fd, "current", current);
+	r = links_put(c.fd, current);
 	if (r >= 0)
 		r = locked_follow(&c, current, false);
 	return r < 0 ? live_error(x, r, "cannot switch", e) : 0;
