@@ -120,7 +120,7 @@ container_init_seed() {
 	rm -rf seed root store
 	enter_make
 	rootfs_make seed/root
-	mkdir -p seed/store seed/root/run/nvidia seed/root/sys/module/firmware_class/parameters
+	mkdir -p seed/store seed/root/run/nvidia seed/root/run/nvdriver seed/root/sys/module/firmware_class/parameters
 	printf /lib/firmware/before >seed/root/sys/module/firmware_class/parameters/path
 	: >seed/root/sys/modules
 	container_init_command
