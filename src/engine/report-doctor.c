@@ -125,13 +125,23 @@ static int check_nouveau(struct doctor *d)
 int doctor_check_signatures(struct doctor *d)
 {
 	_cleanup_free_ char *key = NULL, *cert = NULL;
+	const bool demanded = secureboot_modules_must_be_signed(&d->sb);
+	/* Under Secure Boot most kernels lock themselves down: without their word that they did not, nothing is known. */
+	const bool unsure = !demanded && d->sb.secure_boot == TRI_YES && !*d->sb.lockdown;
 
-	if (!secureboot_modules_must_be_signed(&d->sb))
+	if (!demanded && !unsure)
 		return doctor_say(d, "signatures", DOCTOR_OK, NULL, "this kernel loads unsigned modules");
 	if (d->en->store && keys_find(d->en->store, &key, &cert, NULL) == 0)
 		return doctor_say(d, "signatures", DOCTOR_OK,
 				  "its certificate must be enrolled: mokutil --import",
-				  "this kernel wants signed modules, and the store has a key");
+				  unsure ? "Secure Boot is on, and the store has a key"
+					 : "this kernel wants signed modules, and the store has a key");
+	if (unsure)
+		return doctor_say(
+		    d, "signatures", DOCTOR_UNKNOWN,
+		    "make /sys/kernel/security visible, or prepare with --key and --cert",
+		    "Secure Boot is on, and whether this kernel refuses unsigned modules cannot be "
+		    "seen");
 	return doctor_say(
 	    d, "signatures", DOCTOR_WARN,
 	    "nvdriver prepare with --key and --cert, or --generate-key and enrol its certificate",
