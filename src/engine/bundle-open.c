@@ -253,6 +253,11 @@ static bool holds(const struct bundle *b, enum store_kind kind, const struct bun
 	return false;
 }
 
+bool bundle_has_modules(const struct bundle *b, const struct bundle_want *want)
+{
+	return holds(b, STORE_MODULE, want);
+}
+
 static int add_missing(json_t *rows, const char *object, const struct bundle_want *w, struct err *e)
 {
 	json_t *row = json_pack("{s:s, s:s?, s:s?, s:s?, s:s?}", "object", object, "driver", w->driver,

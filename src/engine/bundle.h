@@ -50,6 +50,8 @@ struct bundle_want {
  * would need and the bundle does not hold; a module set stands for the kernel tree. want->release is required.
  * Without want->driver each driver of the bundle is looked at. */
 int bundle_missing(const struct bundle *b, const struct bundle_want *want, json_t **ret, struct err *e);
+/* Does it hold a module set of that kind, so that nothing has to be built? */
+bool bundle_has_modules(const struct bundle *b, const struct bundle_want *want);
 
 struct bundle_apply {
 	struct bundle_want want; /* only what this names */

@@ -3,6 +3,7 @@
 
 #include "bundle.h"
 #include "container-ktree.h"
+#include "container-precompiled.h"
 #include "err-container.h"
 #include "jutil.h"
 #include "ktree.h"
@@ -33,7 +34,15 @@ static const struct container_doctor *question(const struct doctor *d)
 	return d->arg;
 }
 
-bool doctor_has_modules(const struct doctor *d)
+static const char *const type_words[] = {
+	[MODULE_TYPE_AUTO] = "auto",
+	[MODULE_TYPE_OPEN] = "open",
+	[MODULE_TYPE_PROPRIETARY] = "proprietary",
+};
+
+/* -- modules that are ready -- */
+
+static bool store_has_modules(const struct doctor *d)
 {
 	const char *version = question(d)->env->driver_version;
 	json_t *sets = NULL;
@@ -45,6 +54,60 @@ bool doctor_has_modules(const struct doctor *d)
 	n = json_array_size(sets);
 	json_decref(sets);
 	return n > 0;
+}
+
+static const char *wanted_flavour(const struct doctor *d)
+{
+	const struct container_env *env = question(d)->env;
+
+	return env->module_type == MODULE_TYPE_AUTO ? NULL : type_words[env->module_type];
+}
+
+static char *modules_in_bundle(const struct doctor *d)
+{
+	const struct container_doctor *q = question(d);
+	const struct bundle_places where = { .named = q->env->bundle,
+					     .container = d->en->host,
+					     .node = q->node };
+	const struct bundle_want want = { .driver = q->env->driver_version,
+					  .flavour = wanted_flavour(d),
+					  .release = d->release,
+					  .arch = q->env->arch };
+	_cleanup_(bundle_freep) struct bundle *b = NULL;
+
+	if (!d->release || !want.driver || bundle_find(&where, &want, &b, NULL, NULL) < 0 ||
+	    !bundle_has_modules(b, &want))
+		return NULL;
+	if (q->env->bundle_cert && bundle_check_signature(b, q->env->bundle_cert, NULL) < 0)
+		return NULL;
+	return strdup(bundle_path(b));
+}
+
+static char *find_ready(const struct doctor *d)
+{
+	const struct container_doctor *q = question(d);
+	_cleanup_free_ char *bundle = NULL, *package = NULL;
+
+	if (store_has_modules(d))
+		return strdup("modules for this driver and kernel are in the store: a start needs "
+			      "neither compiler nor network");
+	bundle = modules_in_bundle(d);
+	if (bundle)
+		return str_printf("a start takes them from the bundle %s", bundle);
+	if (d->release && q->env->driver_version)
+		package = container_precompiled_find(d->en->host, q->node, d->release, q->env->driver_version,
+						     wanted_flavour(d));
+	return package ? str_printf("a start takes them from the package %s", package) : NULL;
+}
+
+const char *doctor_ready_modules(struct doctor *d)
+{
+	struct doctor_own *own = d->arg;
+
+	if (!own->looked)
+		own->ready = find_ready(d);
+	own->looked = true;
+	return own->ready;
 }
 
 /* -- the kernel: its variant -- */
@@ -79,27 +142,6 @@ int doctor_check_kernel(struct doctor *d)
 }
 
 /* -- where modules come from -- */
-
-/* The modules themselves, ready in a bundle. */
-static char *modules_in_bundle(const struct doctor *d)
-{
-	const struct container_doctor *q = question(d);
-	const struct bundle_places where = { .named = q->env->bundle,
-					     .container = d->en->host,
-					     .node = q->node };
-	const struct bundle_want want = { .driver = q->env->driver_version,
-					  .release = d->release,
-					  .arch = q->env->arch };
-	_cleanup_(bundle_freep) struct bundle *b = NULL;
-	_cleanup_json_ json_t *missing = NULL;
-
-	if (!want.driver || bundle_find(&where, &want, &b, NULL, NULL) < 0 ||
-	    bundle_missing(b, &want, &missing, NULL) < 0 || json_array_size(missing))
-		return NULL;
-	if (q->env->bundle_cert && bundle_check_signature(b, q->env->bundle_cert, NULL) < 0)
-		return NULL;
-	return strdup(bundle_path(b));
-}
 
 static int say_found(struct doctor *d, const struct container_ktree *t)
 {
@@ -144,19 +186,12 @@ int doctor_check_modules(struct doctor *d)
 						   .look_only = true };
 	_cleanup_(container_ktree_done) struct container_ktree t = { 0 };
 	_cleanup_(err_done) struct err why = ERR_INIT;
-	_cleanup_free_ char *bundle = NULL;
 	int r;
 
 	if (!d->release)
 		return doctor_say(d, "modules", DOCTOR_UNKNOWN, NULL, "for which kernel is not known");
-	if (doctor_has_modules(d))
-		return doctor_say(d, "modules", DOCTOR_OK, NULL,
-				  "modules for this driver and kernel are in the store: a start needs "
-				  "neither compiler nor network");
-	bundle = modules_in_bundle(d);
-	if (bundle)
-		return doctor_say(d, "modules", DOCTOR_OK, NULL, "a start takes them from the bundle %s",
-				  bundle);
+	if (doctor_ready_modules(d))
+		return doctor_say(d, "modules", DOCTOR_OK, NULL, "%s", doctor_ready_modules(d));
 	r = container_ktree_find(d->en->host, q->env, d->release, &o, &t, &why);
 	if (r == -ENOMEM || r == -ERR_INTERRUPTED)
 		return r;
@@ -213,7 +248,7 @@ int doctor_check_compiler(struct doctor *d)
 	_cleanup_free_ char *banner = NULL;
 	unsigned major = 0;
 
-	if (doctor_has_modules(d))
+	if (doctor_ready_modules(d))
 		return doctor_say(d, "compiler", DOCTOR_OK, NULL, "none is needed");
 	for (size_t i = 0; i < ARRAY_LEN(tools); i++)
 		if (!has_program(h, tools[i]))
@@ -233,12 +268,6 @@ int doctor_check_compiler(struct doctor *d)
 }
 
 /* -- module type -- */
-
-static const char *const type_words[] = {
-	[MODULE_TYPE_AUTO] = "auto",
-	[MODULE_TYPE_OPEN] = "open",
-	[MODULE_TYPE_PROPRIETARY] = "proprietary",
-};
 
 /* Chips older than Turing have no open modules; from Blackwell on there are no others. */
 #define FIRST_OPEN_ID 0x1e00
@@ -272,7 +301,7 @@ int doctor_check_module_type(struct doctor *d)
 int doctor_check_space(struct doctor *d)
 {
 	int fd = d->en->store ? d->en->store->dir_fd : d->en->host->root_fd;
-	uint64_t wanted = doctor_has_modules(d) ? SPACE_WITHOUT : SPACE_TO_BUILD, there;
+	uint64_t wanted = doctor_ready_modules(d) ? SPACE_WITHOUT : SPACE_TO_BUILD, there;
 	struct statvfs fs;
 
 	if (fstatvfs(fd, &fs) < 0)
@@ -290,7 +319,7 @@ int doctor_check_memory(struct doctor *d)
 {
 	uint64_t bytes;
 
-	if (doctor_has_modules(d))
+	if (doctor_ready_modules(d))
 		return doctor_say(d, "memory", DOCTOR_OK, NULL, "nothing has to be compiled");
 	if (host_memory_available(d->en->host, &bytes) < 0)
 		return doctor_say(d, "memory", DOCTOR_UNKNOWN, "mount /proc",

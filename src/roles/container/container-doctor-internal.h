@@ -22,5 +22,13 @@ int doctor_check_module_type(struct doctor *d);
 int doctor_check_space(struct doctor *d);
 int doctor_check_memory(struct doctor *d);
 
-/* Modules for the running kernel and the wanted version are in the store: nothing has to be built. */
-bool doctor_has_modules(const struct doctor *d);
+/* What the checks share. */
+struct doctor_own {
+	struct container_doctor q; /* first: the checks see only this */
+	char *ready; /* owned; of doctor_ready_modules() */
+	bool looked;
+};
+
+/* A sentence on where modules for the running kernel and the wanted version are, so that nothing has to be built: the store, a bundle,
+ * a package beside the sources. NULL = they have to be. Borrowed. */
+const char *doctor_ready_modules(struct doctor *d);

@@ -254,8 +254,8 @@ int doctor_check_nouveau(struct doctor *d)
 	if (older)
 		return doctor_say(d, "nouveau", DOCTOR_WARN, "on the node: dracut --force",
 				  "%s keeps nouveau out, but the initramfs is older than that file", b.file);
-	return doctor_say(d, "nouveau", DOCTOR_OK, NULL, "nouveau is not loaded and %s",
-			  b.file ? b.file : "the kernel's command line keeps it out");
+	return doctor_say(d, "nouveau", DOCTOR_OK, NULL, "nouveau is not loaded, and %s keeps it out",
+			  b.file ? b.file : "the kernel's command line");
 }
 
 /* -- a driver of the node's own -- */

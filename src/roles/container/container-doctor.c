@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "container-doctor-internal.h"
 
+#include <stdlib.h>
+
 /* From what no start survives to what only costs time. */
 static const doctor_check checks[] = {
 	doctor_check_environment, doctor_check_gpus,	   doctor_check_nouveau,     doctor_check_host_driver,
@@ -12,7 +14,11 @@ static const doctor_check checks[] = {
 int container_doctor(struct engine *en, const struct container_doctor *q, json_t **ret_checks,
 		     struct doctor_count *ret_count, struct err *e)
 {
-	return doctor_run(en, checks, ARRAY_LEN(checks), (void *)q, ret_checks, ret_count, e);
+	struct doctor_own own = { .q = *q };
+	int r = doctor_run(en, checks, ARRAY_LEN(checks), &own, ret_checks, ret_count, e);
+
+	free(own.ready);
+	return r;
 }
 
 int container_doctor_status(const struct doctor_count *count)

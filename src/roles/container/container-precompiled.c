@@ -20,6 +20,7 @@ struct packages {
 	const char *driver, *banner; /* borrowed; wanted */
 	char **modules; /* owned; wanted */
 	bool imported;
+	char *found; /* owned; the name of one that fits */
 };
 
 static bool fits(const struct packages *k, int dirfd, const char *name)
@@ -82,17 +83,50 @@ static int import_from(struct container *c, int dir_fd, const char *driver, stru
 	return r < 0 ? err_errno(e, r, "packages of ready modules") : k.imported;
 }
 
+static int open_packages(const struct host *h, const char *driver, const char *flavour)
+{
+	_cleanup_free_ char *dir = str_printf("usr/src/nvidia-%s/%s/precompiled", driver,
+					      strcmp(flavour, "open") == 0 ? "kernel-open" : "kernel");
+
+	return dir ? path_open_at(h->root_fd, dir, O_RDONLY | O_DIRECTORY, 0, PATH_IN_ROOT) : -ENOMEM;
+}
+
 int container_precompiled_import(struct container *c, struct err *e)
 {
 	_cleanup_free_ char *driver = container_plain_version(c->version);
-	_cleanup_free_ char *dir =
-	    driver ? str_printf("usr/src/nvidia-%s/%s/precompiled", driver,
-				strcmp(c->flavour, "open") == 0 ? "kernel-open" : "kernel")
-		   : NULL;
-	_cleanup_close_ int fd = -EBADF;
+	_cleanup_close_ int fd = driver ? open_packages(c->h, driver, c->flavour) : -ENOMEM;
 
-	if (!dir)
+	if (fd == -ENOMEM)
 		return err_oom(e);
-	fd = path_open_at(c->h->root_fd, dir, O_RDONLY | O_DIRECTORY, 0, PATH_IN_ROOT);
 	return fd < 0 ? 0 : import_from(c, fd, driver, e);
+}
+
+static int note_package(const struct tree_entry *en, void *arg)
+{
+	struct packages *k = arg;
+
+	if (!k->found && S_ISREG(en->st.st_mode) && fits(k, en->dirfd, en->name))
+		k->found = strdup(en->name);
+	return 0;
+}
+
+char *container_precompiled_find(const struct host *h, const struct host *node, const char *release,
+				 const char *version, const char *flavour)
+{
+	static const char *const flavours[] = { "proprietary", "open" };
+	_cleanup_free_ char *driver = container_plain_version(version), *banner = NULL;
+	struct packages k = { .driver = driver };
+
+	if (!driver || container_banner(h, node, release, NULL, &banner, NULL, NULL) < 0)
+		return NULL;
+	k.banner = banner;
+	for (size_t i = 0; i < ARRAY_LEN(flavours); i++) {
+		_cleanup_close_ int fd = !flavour || strcmp(flavour, flavours[i]) == 0
+					     ? open_packages(h, driver, flavours[i])
+					     : -ENOENT;
+
+		if (fd >= 0)
+			(void)tree_walk(fd, TREE_SORTED, note_package, &k);
+	}
+	return k.found;
 }
