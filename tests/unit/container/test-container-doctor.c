@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fakedriver.h"
 
+#include "bundle.h"
 #include "container-doctor.h"
+#include "fd.h"
+#include "ktree.h"
+#include "modset.h"
+#include "precompiled.h"
+#include "spawn.h"
 #include "strbuf.h"
+
+#include "../userspace/fixture.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <time.h>
 
 #define GPU   "root/sys/bus/pci/devices/0000:01:00.0/"
@@ -19,6 +28,15 @@ struct bed {
 	struct engine *en;
 	struct container_env env;
 	bool no_node, may_connect;
+	const struct call *calls; /* what the package manager answers */
+	int lock_fd;
+};
+
+/* The first whose part is in the command line answers; ended by a NULL. */
+struct call {
+	const char *part;
+	int status;
+	const char *out, *tail;
 };
 
 static void put(const struct bed *b, const char *path, const char *text)
@@ -79,7 +97,7 @@ static void bed_start(struct bed *b)
 	_cleanup_(err_done) struct err e = ERR_INIT;
 	_cleanup_free_ char *root = NULL, *node = NULL, *store = NULL;
 
-	*b = (struct bed){ 0 };
+	*b = (struct bed){ .lock_fd = -EBADF };
 	testdir_make(&b->t);
 	for (size_t i = 0; i < ARRAY_LEN(files); i++)
 		put(b, files[i].path, files[i].text);
@@ -100,6 +118,8 @@ static void bed_end(struct bed *b)
 	engine_freep(&b->en);
 	host_freep(&b->node);
 	container_env_done(&b->env);
+	spawn_set_hook(NULL, NULL);
+	close_fdp(&b->lock_fd);
 	testdir_done(&b->t);
 }
 
@@ -276,6 +296,274 @@ static void no_environment(struct bed *b)
 	free(b->env.arch);
 	b->env.arch = NULL;
 }
+static void no_version(struct bed *b)
+{
+	free(b->env.driver_version);
+	b->env.driver_version = NULL;
+}
+static void nova_binds(struct bed *b)
+{
+	bind(b, "nova");
+}
+static void stub_holds(struct bed *b)
+{
+	bind(b, "pci-stub");
+}
+static void pci_unseen(struct bed *b)
+{
+	close_fdp(&b->en->host->sys_fd);
+}
+static void initrd_old(struct bed *b)
+{
+	drop(b, "node/boot/initramfs-" FAKE_RELEASE ".img");
+	put(b, "node/boot/initrd.img-" FAKE_RELEASE, "");
+	set_age(b, "node/boot/initrd.img-" FAKE_RELEASE, 500);
+	set_age(b, BLACK, 100);
+}
+static void host_library(struct bed *b)
+{
+	put(b, "node/usr/lib64/libnvidia-ml.so.1", "");
+}
+static void living_daemon(struct bed *b)
+{
+	put(b, "root/proc/77/comm", "nv-fabricmanage\n");
+	put(b, "root/run/nvidia-fabricmanager/nv-fabricmanager.pid", "77\n");
+}
+static void instance_runs(struct bed *b)
+{
+	killed_container(b);
+	b->lock_fd = openat(b->t.fd, "root/run/nvidia/nvidia-driver.pid", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(flock(b->lock_fd, LOCK_EX | LOCK_NB), 0);
+}
+static void realtime_suffix(struct bed *b)
+{
+	put(b, "root/proc/sys/kernel/osrelease", "5.14.0-570.19.1.el9_6.x86_64+rt\n");
+}
+static void realtime_banner(struct bed *b)
+{
+	put(b, "root/proc/version", "Linux version " FAKE_RELEASE " (gcc (GCC) 11.3.1) #1 SMP PREEMPT_RT\n");
+}
+static void debug_kernel(struct bed *b)
+{
+	put(b, "root/proc/sys/kernel/osrelease", "5.14.0-570.19.1.el9_6.x86_64+debug\n");
+}
+static void uek_kernel(struct bed *b)
+{
+	put(b, "root/proc/sys/kernel/osrelease", "5.15.0-101.103.2.1.el9uek.x86_64\n");
+}
+static void release_unseen(struct bed *b)
+{
+	drop(b, "root/proc/sys/kernel/osrelease");
+}
+static void no_make(struct bed *b)
+{
+	drop(b, "root/usr/bin/make");
+}
+static void no_linker(struct bed *b)
+{
+	drop(b, "root/usr/bin/ld");
+}
+static void toolset_compiler(struct bed *b)
+{
+	other_compiler(b);
+	fixture_dir(&b->t, "root/opt/rh/gcc-toolset-12");
+}
+static void memory_unseen(struct bed *b)
+{
+	drop(b, "root/proc/meminfo");
+}
+static void selinux_unseen(struct bed *b)
+{
+	drop(b, "root/proc/1/mounts");
+}
+static void locked_down(struct bed *b)
+{
+	put(b, "root/sys/kernel/security/lockdown", "none [integrity] confidentiality\n");
+}
+static void secure_boot(struct bed *b)
+{
+	testdir_write(&b->t, "root/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c",
+		      "\6\0\0\0\1", 5, 0644);
+}
+static void secure_boot_unseen(struct bed *b)
+{
+	secure_boot(b);
+	drop(b, "root/sys/kernel/security/lockdown");
+}
+static void signing_key(struct bed *b)
+{
+	locked_down(b);
+	put(b, "store/keys/nvidia-modsign-key-01234567.key", "");
+	put(b, "store/keys/nvidia-modsign-crt-01234567.der", "");
+}
+/* sysfs has no free block, whatever this machine's disks have. */
+static void no_space(struct bed *b)
+{
+	close_fdp(&b->en->store->dir_fd);
+	b->en->store->dir_fd = open("/sys", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(b->en->store->dir_fd >= 0);
+}
+
+/* -- trees and modules that were brought -- */
+
+static void tree_in_store(struct bed *b)
+{
+	_cleanup_(store_stage_done) struct store_stage st = STORE_STAGE_INIT;
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_free_ char *root = NULL;
+	char identity[65];
+
+	no_tree(b);
+	assert_ok(store_stage_begin(b->en->store, &st, &e), &e);
+	root = str_printf("store/tmp/%s/root", st.name);
+	fake_kernel(&b->t, root);
+	assert_ok(ktree_import(&st, FAKE_RELEASE, ".", ".", NULL, identity, &e), &e);
+}
+
+/* A bundle of all that the store has, and then an empty store. */
+static void carry(struct bed *b, const char *to)
+{
+	const struct bundle_create how = { .from_store = true, .modules = true, .passphrase_fd = -1 };
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_free_ char *path = str_printf("%s/%s/gpu.nvbundle", b->t.path, to),
+			    *store = str_printf("%s/empty", b->t.path),
+			    *root = str_printf("%s/root", b->t.path);
+	json_t *made = NULL;
+
+	fixture_dir(&b->t, to);
+	assert_ok(bundle_create(b->en, &how, path, &made, &e), &e);
+	json_decref(made);
+	engine_freep(&b->en);
+	assert_ok(engine_open(root, store, ENGINE_STORE_CREATE, &b->en, &e), &e);
+}
+static void tree_in_bundle(struct bed *b)
+{
+	tree_in_store(b);
+	carry(b, "root/drivers");
+}
+static void bundle_of_modules(struct bed *b, const char *flavour)
+{
+	_cleanup_(store_stage_done) struct store_stage st = STORE_STAGE_INIT;
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	json_t *record = json_pack("{s:s,s:s,s:s,s:s,s:i}", "driver", "535.183.06", "flavour", flavour,
+				   "arch", "x86_64", "release", FAKE_RELEASE, "created_unix_s", 1);
+	char key[65];
+
+	no_tree(b);
+	no_compiler(b);
+	snprintf(key, sizeof(key), "%064x", 1);
+	assert_ok(store_stage_begin(b->en->store, &st, &e), &e);
+	assert_ok(modset_publish(&st, record, key, &e), &e);
+	json_decref(record);
+	carry(b, "node/var/lib/nvdriver/bundles");
+}
+static void modules_in_bundle(struct bed *b)
+{
+	bundle_of_modules(b, "open");
+}
+static void modules_of_another_type_in_bundle(struct bed *b)
+{
+	b->env.module_type = MODULE_TYPE_OPEN;
+	bundle_of_modules(b, "proprietary");
+}
+static void package_for(struct bed *b, const char *banner)
+{
+	static const char dir[] = "root/usr/src/nvidia-535.183.06/kernel/precompiled";
+	const struct precompiled_header h = { "535.183.06", "", banner, 0644 };
+	_cleanup_(err_done) struct err e = ERR_INIT;
+	_cleanup_close_ int fd = -EBADF, content = -EBADF;
+	struct precompiled_item it = {
+		PRECOMPILED_MODULE, "nvidia-uvm.ko", NULL, NULL, NULL, -EBADF, -EBADF, -EBADF, false
+	};
+
+	no_tree(b);
+	no_compiler(b);
+	fixture_dir(&b->t, dir);
+	put(b, "uvm", "a module");
+	fd = openat(b->t.fd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	it.fd = content = openat(b->t.fd, "uvm", O_RDONLY | O_CLOEXEC);
+	assert_ok(precompiled_write(fd, "ready", &h, NULL, &it, 1, false, &e), &e);
+}
+static void package(struct bed *b)
+{
+	package_for(b, "Linux version " FAKE_RELEASE " (gcc (GCC) 11.3.1 20221121, GNU ld) #1 SMP");
+}
+static void package_of_another_kernel(struct bed *b)
+{
+	package_for(b, "Linux version " FAKE_RELEASE " #2 SMP");
+}
+
+/* -- repositories -- */
+
+static int answer(struct spawn *s, void *arg)
+{
+	const struct bed *b = arg;
+	_cleanup_(strbuf_done) struct strbuf line = STRBUF_INIT(8192);
+	const struct call *c = b->calls;
+
+	for (char **a = s->argv; *a; a++)
+		(void)strbuf_printf(&line, "%s ", *a);
+	while (c->part && !strstr(strbuf_str(&line), c->part))
+		c++;
+	if (!c->part)
+		fail_msg("not expected: %s", strbuf_str(&line));
+	s->status = c->status;
+	s->out = strdup(c->out ?: "");
+	s->out_len = strlen(s->out);
+	s->tail = strdup(c->tail ?: "");
+	return 0;
+}
+
+/* A RHEL node's kernel without a build tree anywhere near. */
+static void packages(struct bed *b, const struct call *calls)
+{
+	put(b, "root/proc/sys/kernel/osrelease", "5.14.0-284.11.1.el9_2.x86_64\n");
+	put(b, "root/usr/bin/dnf", "");
+	b->may_connect = true;
+	b->calls = calls;
+	spawn_set_hook(answer, b);
+}
+
+#define REPOSITORIES "repo id name status\nbase b enabled\ndead d enabled\n"
+#define DEAD                                                                                                 \
+	{ "repolist", 0, REPOSITORIES, NULL },                                                               \
+	{                                                                                                    \
+		"--enablerepo=dead", 1, NULL, "Error: no route\n"                                            \
+	}
+
+static void repositories_have_it(struct bed *b)
+{
+	static const struct call calls[] = {
+		{ "repolist", 0, REPOSITORIES, NULL },
+		{ "makecache", 0, NULL, NULL },
+		{ "repoquery", 0, "kernel-devel 5.14.0 284.11.1.el9_2 x86_64 base\n", NULL },
+		{ NULL },
+	};
+
+	packages(b, calls);
+}
+static void repositories_lack_it(struct bed *b)
+{
+	static const struct call calls[] = {
+		DEAD,
+		{ "makecache", 0, NULL, NULL },
+		{ "--whatprovides", 0, "", NULL },
+		{ "repoquery", 0, "kernel-devel 5.14.0 427.13.1.el9_4 x86_64 base\n", NULL },
+		{ NULL },
+	};
+
+	packages(b, calls);
+}
+static void repositories_are_dead(struct bed *b)
+{
+	static const struct call calls[] = {
+		DEAD,
+		{ "makecache", 1, NULL, "Error: no route\n" },
+		{ NULL },
+	};
+
+	packages(b, calls);
+}
 
 static const char full_steps[] =
     "(1) write /etc/modprobe.d/blacklist-nouveau.conf with the two lines \"blacklist nouveau\" and \"options "
@@ -287,7 +575,7 @@ static const struct {
 	const char *check, *result, *text, *next;
 	int status; /* of the whole, where this case alone decides it; -1 = not looked at */
 } cases[] = {
-	{ nothing, "nouveau", "ok", "not loaded", NULL, 0 },
+	{ nothing, "nouveau", "ok", "/etc/modprobe.d/blacklist-nouveau.conf keeps it out", NULL, 0 },
 	{ nouveau_holds, "gpu", "fail", "0000:01:00.0 (10de:20b5) is held by nouveau", full_steps, 1 },
 	{ nouveau_holds, "nouveau", "fail", "nothing on the node keeps it out", full_steps, 1 },
 	{ nouveau_until_dracut, "nouveau", "fail", "initramfs is older", "dracut --force, then reboot", 1 },
@@ -334,7 +622,97 @@ static const struct {
 	{ little_memory, "memory", "fail", "292 MiB are available", "limit", 1 },
 	{ some_memory, "memory", "warn", "976 MiB are available", "limit", 1 },
 	{ no_environment, "environment", "warn", "TARGETARCH is not set", "image", 1 },
+	{ no_version, "environment", "warn", "DRIVER_VERSION is not set", "image", 1 },
+	{ nothing, "environment", "ok", "driver 535.183.06 for x86_64", NULL, 0 },
+	{ nothing, "gpu", "ok", "0000:01:00.0 (10de:20b5) is free", NULL, 0 },
+	{ nova_binds, "gpu", "fail", "held by nova", "nova_core", 1 },
+	{ stub_holds, "gpu", "fail", "held by pci-stub", "pci-stub.ids", 1 },
+	{ pci_unseen, "gpu", "unknown", "cannot be seen", "/sys", 2 },
+	{ pci_unseen, "module-type", "unknown", "cannot be seen", NULL, 2 },
+	{ initrd_old, "nouveau", "warn", "initramfs is older", "dracut --force", 1 },
+	{ nothing, "host-driver", "ok", "no driver of its own", NULL, 0 },
+	{ host_library, "host-driver", "fail", "/usr/lib64/libnvidia-ml.so.1", "driver.enabled=false", 1 },
+	{ nothing, "leftovers", "ok", "nothing was left", NULL, 0 },
+	{ living_daemon, "leftovers", "ok", "nothing was left", NULL, 0 },
+	{ instance_runs, "leftovers", "ok", "a driver container runs", NULL, 0 },
+	{ nothing, "kernel", "ok", "kernel " FAKE_RELEASE, NULL, 0 },
+	{ realtime_suffix, "kernel", "fail", "fully preemptible", "standard kernel", 1 },
+	{ realtime_banner, "kernel", "fail", "fully preemptible", "standard kernel", 1 },
+	{ debug_kernel, "kernel", "ok", "kernel-debug-devel", NULL, -1 },
+	{ uek_kernel, "kernel", "ok", "kernel-uek-devel", NULL, -1 },
+	{ release_unseen, "kernel", "unknown", "cannot be read", "/proc", 2 },
+	{ release_unseen, "modules", "unknown", "for which kernel", NULL, 2 },
+	{ nothing, "module-type", "ok", "auto modules", NULL, 0 },
+	{ tree_in_store, "modules", "ok", "tree in the store", NULL, 0 },
+	{ tree_in_bundle, "modules", "ok", "tree in a bundle: drivers/gpu.nvbundle", NULL, 0 },
+	{ modules_in_bundle, "modules", "ok", "from the bundle var/lib/nvdriver/bundles/gpu.nvbundle", NULL,
+	  0 },
+	{ modules_in_bundle, "compiler", "ok", "none is needed", NULL, 0 },
+	{ modules_in_bundle, "memory", "ok", "nothing has to be compiled", NULL, 0 },
+	{ modules_of_another_type_in_bundle, "modules", "fail", "no build tree", "bundle create", 1 },
+	{ package, "modules", "ok", "from the package ready", NULL, 0 },
+	{ package, "compiler", "ok", "none is needed", NULL, 0 },
+	{ package_of_another_kernel, "modules", "fail", "no build tree", "bundle create", 1 },
+	{ nothing, "compiler", "ok", "gcc of the kernel's major version", NULL, 0 },
+	{ no_make, "compiler", "fail", "no make", "bundle", 1 },
+	{ no_linker, "compiler", "fail", "no ld", "bundle", 1 },
+	{ toolset_compiler, "compiler", "ok", "gcc of the kernel's major version", NULL, 0 },
+	{ nothing, "signatures", "ok", "loads unsigned modules", NULL, 0 },
+	{ locked_down, "signatures", "warn", "no signing key", "--key", 1 },
+	{ secure_boot, "signatures", "ok", "loads unsigned modules", NULL, 0 },
+	{ secure_boot_unseen, "signatures", "unknown", "Secure Boot is on", "/sys/kernel/security", 2 },
+	{ signing_key, "signatures", "ok", "the store has a key", "mokutil --import", 0 },
+	{ selinux_unseen, "selinux", "unknown", "cannot be seen", "hostPID", 2 },
+	{ nothing, "firmware", "ok", "is free", NULL, 0 },
+	{ nothing, "space", "ok", "MiB are free where the store is", NULL, 0 },
+	{ no_space, "space", "fail", "0 MiB are free where the store is, 4096 MiB are wanted", "nvdriver gc",
+	  1 },
+	{ nothing, "memory", "ok", "MiB are available", NULL, 0 },
+	{ memory_unseen, "memory", "unknown", "cannot be read", "/proc", 2 },
+	{ repositories_have_it, "modules", "ok", "the package manager offers", NULL, 0 },
+	{ repositories_have_it, "repositories", "ok", "kernel-devel-5.14.0-284.11.1.el9_2.x86_64 from base",
+	  NULL, 0 },
+	{ repositories_lack_it, "repositories", "fail", "left out: dead (its metadata: no route)",
+	  "exactly this package", 1 },
+	{ repositories_lack_it, "repositories", "fail", "nearest versions: 5.14.0-427.13.1.el9_4",
+	  "exactly this package", 1 },
+	{ repositories_are_dead, "repositories", "fail", "no route", "a repository it can reach", 1 },
 };
+
+/* What has to be found out (25.7), and the word it is reported under. */
+static const struct {
+	const char *finding, *check;
+} findings[] = {
+	{ "GPUs and the driver bound to each", "gpu" },
+	{ "initramfs and blacklist", "nouveau" },
+	{ "module type", "module-type" },
+	{ "kernel variant", "kernel" },
+	{ "source of the build tree", "modules" },
+	{ "compiler", "compiler" },
+	{ "space", "space" },
+	{ "memory", "memory" },
+	{ "Secure Boot", "signatures" },
+	{ "SELinux", "selinux" },
+	{ "firmware path", "firmware" },
+	{ "stale mounts and PIDs", "leftovers" },
+	{ "repositories", "repositories" },
+	{ "a driver of the node's own", "host-driver" },
+};
+
+static bool has_case(const char *check, bool good)
+{
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		if (strcmp(cases[i].check, check) == 0 && (strcmp(cases[i].result, "ok") == 0) == good)
+			return true;
+	return false;
+}
+
+static void no_finding_is_without_fixtures(void **state _unused_)
+{
+	for (size_t i = 0; i < ARRAY_LEN(findings); i++)
+		if (!has_case(findings[i].check, true) || !has_case(findings[i].check, false))
+			fail_msg("%s", findings[i].finding);
+}
 
 static const json_t *find_row(const json_t *checks, const char *check, const char *text)
 {
@@ -412,4 +790,5 @@ static void reads_banners(void **state _unused_)
 		assert_int_equal(doctor_banner_gcc(banners[i].banner), banners[i].want);
 }
 
-TEST_MAIN(cmocka_unit_test(each_finding_on_its_own_fixture), cmocka_unit_test(reads_banners))
+TEST_MAIN(cmocka_unit_test(no_finding_is_without_fixtures), cmocka_unit_test(each_finding_on_its_own_fixture),
+	  cmocka_unit_test(reads_banners))
