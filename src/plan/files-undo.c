@@ -157,6 +157,14 @@ static int file_restore(const struct taking_back *t, const struct place *p, size
 	return r < 0 ? r : publish_rename_batch(t->backup_fd, name, p->parent_fd, p->name);
 }
 
+/* Not every file system keeps owners, and that is no reason to leave the rest. */
+static void owner_restore(const struct place *p, const char *name, const struct entry *en)
+{
+	if (fchownat(p->parent_fd, name, (uid_t)was_int(en, "uid"), (gid_t)was_int(en, "gid"),
+		     AT_SYMLINK_NOFOLLOW) < 0)
+		log_debug("%s: its owner could not be restored: %s", name, strerror(errno));
+}
+
 static int link_restore(const struct taking_back *t, const struct place *p, const struct entry *en, size_t i)
 {
 	json_int_t ns = was_int(en, "mtime_ns");
@@ -173,8 +181,7 @@ static int link_restore(const struct taking_back *t, const struct place *p, cons
 	if (symlinkat(json_text(en->was, "target"), p->parent_fd, tmp) < 0)
 		return -errno;
 	/* Owner and time of a link matter to nobody but a comparison; not every file system keeps them. */
-	(void)fchownat(p->parent_fd, tmp, (uid_t)was_int(en, "uid"), (gid_t)was_int(en, "gid"),
-		       AT_SYMLINK_NOFOLLOW);
+	owner_restore(p, tmp, en);
 	(void)utimensat(p->parent_fd, tmp, times, AT_SYMLINK_NOFOLLOW);
 	return publish_rename_batch(p->parent_fd, tmp, p->parent_fd, p->name);
 }
@@ -183,8 +190,7 @@ static int dir_restore(const struct place *p, const struct entry *en)
 {
 	if (mkdirat(p->parent_fd, p->name, 0700) < 0 && errno != EEXIST)
 		return -errno;
-	(void)fchownat(p->parent_fd, p->name, (uid_t)was_int(en, "uid"), (gid_t)was_int(en, "gid"),
-		       AT_SYMLINK_NOFOLLOW);
+	owner_restore(p, p->name, en);
 	return fchmodat(p->parent_fd, p->name, (mode_t)was_int(en, "mode") & 07777, 0) < 0 ? -errno : 0;
 }
 

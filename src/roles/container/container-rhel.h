@@ -19,7 +19,7 @@ const char *rhel_origin_text(enum rhel_origin o); /* "the kernel release", … *
 struct rhel_version {
 	unsigned major; /* 0 = unknown */
 	int minor; /* -1 = unknown: CentOS Stream has none */
-	char text[16]; /* "9.2", "9", "" */
+	char text[24]; /* "9.2", "9", "" */
 	enum rhel_origin origin;
 };
 

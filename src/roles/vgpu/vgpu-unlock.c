@@ -221,7 +221,7 @@ static int read_library(const char *path, char ret_sha256[65], uint64_t *ret_siz
 static int add_named(const char *path, struct plan *p, struct err *e)
 {
 	char real[PATH_MAX], base[PATH_MAX], sha256[65];
-	uint64_t size;
+	uint64_t size = 0;
 	int r = read_library(path, sha256, &size, e);
 
 	if (r < 0)
