@@ -32,7 +32,7 @@ dkms_rebuild() {
 		. "$SRC_DIR/tests/cli/vgpu-machines.sh"
 		m_pve8_sb_enrolled "$WORK/pve"
 	)
-	"$NVDRIVER" --root "$WORK/pve" --store "$WORK/pve-store" vgpu step 1 --yes
+	NVDRIVER_DATADIR=$(pve_tables) "$NVDRIVER" --root "$WORK/pve" --store "$WORK/pve-store" vgpu step 1 --yes || return
 	mkdir -p "$WORK/dkms-conf/framework.conf.d" "$WORK/dkms" "$WORK/dkms-src/nvidia-$number"
 	sed "s#/var/lib/dkms#$WORK/dkms#" "$WORK/pve/etc/dkms/framework.conf.d/nvidia-vgpu.conf" >"$WORK/dkms-conf/framework.conf.d/nvidia-vgpu.conf"
 	echo "sign_file=$PKG_ROOT/usr/lib/linux-kbuild-${RELEASE%%.0-*}/scripts/sign-file" >"$WORK/dkms-conf/framework.conf"
@@ -49,7 +49,7 @@ dkms_rebuild() {
 	END
 	sed "s#/etc/dkms#$WORK/dkms-conf#g; s#/usr/lib/dkms#$PKG_ROOT/usr/lib/dkms#g" "$PKG_ROOT/usr/sbin/dkms" >"$WORK/dkms.sh"
 	bash "$WORK/dkms.sh" build "nvidia/$number" -k "$RELEASE" --kernelsourcedir "$KBUILD" --arch x86_64 --dkmstree "$WORK/dkms" \
-		--sourcetree "$WORK/dkms-src"
+		--sourcetree "$WORK/dkms-src" || return
 	cp "$WORK/dkms/nvidia/$number/$RELEASE/x86_64/module/nvidia.ko" "$WORK/dkms.ko"
 }
 if dkms_rebuild >"$LOG_DIR/dkms" 2>&1; then

@@ -31,17 +31,24 @@ fi
 # Copied out of its build tree it would look for its data where it is installed.
 export NVDRIVER_DATADIR=${NVDRIVER_DATADIR:-$SRC_DIR/data}
 
+# The tables of the vGPU role, made when the program is built: the directory they are in.
+pve_tables() {
+	local build tables=''
+	for build in "${NVDRIVER%/src/cli/nvdriver}" "$CACHE/nvdriver-build"; do
+		[ ! -e "$build/data/gpu_info.db" ] || tables=$build/data
+	done
+	echo "$tables"
+}
+
 # "source:destination" of what guest/vgpu/host.sh makes a Proxmox VE host of: the tables, which are made when the program is
 # built, the library that reads them, and the stand-ins.
 pve_host_pairs() {
-	local build tables='' sqlite
-	for build in "${NVDRIVER%/src/cli/nvdriver}" "$CACHE/nvdriver-build"; do
-		[ ! -e "$build/data/gpu_info.db" ] || tables=$build/data/gpu_info.db
-	done
+	local tables sqlite
+	tables=$(pve_tables)
 	sqlite=$(ldconfig -p | sed -n 's/.*libsqlite3\.so\.0 .* => //p' | head -n 1)
 	# Said where a guest would only fail for want of it.
 	[ -n "$tables" ] && [ -n "$sqlite" ] || { echo "no gpu_info.db beside the program, or no libsqlite3" >&2; return 1; }
-	echo "$tables:/data/gpu_info.db" "$sqlite:$sqlite" "$VM_DIR/guest/vgpu/host.sh:/host.sh" "$VM_DIR/guest/vgpu/tool.sh:/tool.sh"
+	echo "$tables/gpu_info.db:/data/gpu_info.db" "$sqlite:$sqlite" "$VM_DIR/guest/vgpu/host.sh:/host.sh" "$VM_DIR/guest/vgpu/tool.sh:/tool.sh"
 	program_libs "$sqlite"
 }
 
