@@ -45,6 +45,8 @@ part() { # the benchmark of one part
 	*) echo "no part $1: $parts" >&2; return 2 ;;
 	esac
 }
+commit=$(git rev-parse --short HEAD)
+git diff --quiet HEAD -- . ':!docs/performance.md' || commit=$commit-dirty
 load() { cut -d' ' -f1 /proc/loadavg; }
 processor=$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)
 status=0
@@ -54,7 +56,7 @@ for name; do
 	before=$(load) from=$SECONDS
 	if part "$name" >"$text"; then
 		printf '\nMeasured %s at commit %s: %d cores of %s, Linux %s, median of %d; load average %s before, %s after %d s.\n' \
-			"$(date -u +%F)" "$(git describe --always --dirty)" "$(nproc)" "$processor" "$(uname -r)" \
+			"$(date -u +%F)" "$commit" "$(nproc)" "$processor" "$(uname -r)" \
 			"$rounds" "$before" "$(load)" $((SECONDS - from)) >>"$text"
 		echo "$name"
 		cat "$text"
