@@ -366,6 +366,7 @@ static const struct {
 	{ "nvidia-gridd", "nvidia-gridd", "nvidia-gridd/nvidia-gridd.pid" },
 	{ "nvidia-topologyd", "nvidia-topologyd", "nvidia-topologyd/nvidia-topologyd.pid" },
 	{ "nv-fabricmanager", "nv-fabricmanager", "nvidia-fabricmanager/nv-fabricmanager.pid" },
+	{ "nvidia-imex", "nvidia-imex", "nvidia-imex/nvidia-imex.pid" },
 	{ "/usr/bin/nvidia-fabricmanager-start.sh", "nv-fabricmanager",
 	  "nvidia-fabricmanager/nv-fabricmanager.pid" },
 };

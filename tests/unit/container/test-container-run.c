@@ -302,6 +302,21 @@ static void guest_gets_its_licence_daemons(void **state _unused_)
 	bed_done(&b);
 }
 
+/* Memory is exchanged between nodes only where somebody named them. */
+static void a_configured_domain_gets_its_imex_daemon(void **state _unused_)
+{
+	struct bed b;
+
+	bed_ready(&b, NULL);
+	testdir_puts(&b.t, "root/usr/bin/nvidia-imex", "#!/bin/true\n");
+	testdir_puts(&b.t, "root/etc/nvidia-imex/nodes_config.cfg", "10.0.0.1\n");
+	run_ok(&b, CONTAINER_INIT);
+	EXPECT(&b, UP, ((const struct effect[]){ { "run nvidia-imex", NULL }, { NULL, NULL } }), told_to_end,
+	       stop_persistence, ((const struct effect[]){ { "kill nvidia-imex 15", NULL }, { NULL, NULL } }),
+	       unload, unexport);
+	bed_done(&b);
+}
+
 static void rdma_loads_peermem(void **state _unused_)
 {
 	static const char *const envs[][3] = { { "GPU_DIRECT_RDMA_ENABLED=true", NULL },
@@ -1404,7 +1419,8 @@ static void old_place_of_the_modules_is_cleared(void **state _unused_)
 
 TEST_MAIN(cmocka_unit_test(starts_builds_once_and_ends), cmocka_unit_test(builds_and_loads_apart),
 	  cmocka_unit_test(update_fills_an_empty_root), cmocka_unit_test(takes_an_old_driver_out_first),
-	  cmocka_unit_test(guest_gets_its_licence_daemons), cmocka_unit_test(rdma_loads_peermem),
+	  cmocka_unit_test(guest_gets_its_licence_daemons),
+	  cmocka_unit_test(a_configured_domain_gets_its_imex_daemon), cmocka_unit_test(rdma_loads_peermem),
 	  cmocka_unit_test(peermem_is_built_again_for_another_network_driver),
 	  cmocka_unit_test(the_side_container_builds_it_again_too),
 	  cmocka_unit_test(nvswitch_gets_its_fabric_manager),
