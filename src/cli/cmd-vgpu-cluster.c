@@ -13,8 +13,6 @@
 #include "vgpu-tools.h"
 #include "err-vgpu.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <string.h>
 
 #define NODES	       "etc/pve/nodes"
@@ -58,20 +56,14 @@ static void cluster_done(struct cluster *c)
 
 static int all_nodes(struct cluster *c, struct err *e)
 {
-	int fd = path_open_at(c->app->engine->host->root_fd, NODES, O_RDONLY | O_DIRECTORY, 0, PATH_IN_ROOT),
-	    r = 0;
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	_cleanup_strv_ char **names = NULL;
+	int r = path_names(c->app->engine->host->root_fd, NODES, &names);
 
-	if (!d) {
-		close_fdp(&fd);
+	if (r < 0 && r != -ENOMEM)
 		return err_set(e, ERR_VGPU_CLUSTER, "there is no /" NODES);
-	}
-	for (struct dirent *entry; r == 0 && (entry = readdir(d));)
-		if (entry->d_name[0] != '.')
-			r = strv_push(&c->nodes, entry->d_name);
-	(void)closedir(d);
-	if (c->nodes)
-		strv_sort(c->nodes);
+	for (char **n = names; r >= 0 && n && *n; n++)
+		if (**n != '.')
+			r = strv_push(&c->nodes, *n);
 	return r < 0 ? err_oom(e) : 0;
 }
 
